@@ -1,0 +1,1 @@
+"""All that knows Kafka: connection, offsets and coverage, record batches."""

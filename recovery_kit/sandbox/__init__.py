@@ -1,0 +1,1 @@
+"""A real Apache Kafka on loopback, and an incident simulated on it."""

@@ -1,0 +1,106 @@
+"""How result objects draw themselves: one card in a notebook, the same card as text in a terminal.
+
+Whatever came out of a message is untrusted. In HTML it is escaped; in text, control characters (which a
+terminal would obey) are written as escapes; in CSV, cells that a spreadsheet would compute are defused.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+_STYLE = (
+    "<style>.rk{font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:72em}"
+    ".rk h4{margin:.2em 0 .4em;font-size:15px}.rk table{border-collapse:collapse;margin:.5em 0}"
+    ".rk td,.rk th{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;font-variant-numeric:tabular-nums}"
+    ".rk th{font-weight:600}.rk td.t,.rk th.t{text-align:left}"
+    ".rk caption{text-align:left;font-weight:600;padding:.3em 0}"
+    ".rk .n{margin:.3em 0;padding:.3em .6em;border-left:4px solid #b58900;background:#b5890018}</style>"
+)
+
+Facts = Sequence[tuple[str, object]]
+
+
+def clean(text: object) -> str:
+    """Text with every control, bidirectional and unprintable character written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def shorten(text: object, width: int = 60) -> str:
+    """Clean text, cut to ``width`` characters with an ellipsis."""
+    shown = clean(text)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def number(value: object) -> str:
+    """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a dash."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | Decimal):
+        return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+    if isinstance(value, pd.Timestamp):
+        return value.tz_convert("UTC").strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+    if isinstance(value, bytes):
+        return shorten(value.decode("utf-8", "backslashreplace"))
+    return shorten(value)
+
+
+def html_card(
+    title: str, facts: Facts, tables: Iterable[tuple[str, pd.DataFrame]] = (), notes: Iterable[str] = ()
+) -> str:
+    """One result as HTML: a title, facts (label, value), notes, and captioned tables of at most 20 rows each."""
+    esc = html.escape
+    rows = "".join(f"<tr><th class='t'>{esc(label)}</th><td>{esc(number(v))}</td></tr>" for label, v in facts)
+    warn = "".join(f"<div class='n'>{esc(clean(n))}</div>" for n in notes)
+    drawn = "".join(_html_table(caption, table) for caption, table in tables)
+    return f"<div class='rk'>{_STYLE}<h4>{esc(clean(title))}</h4><table>{rows}</table>{warn}{drawn}</div>"
+
+
+def text_card(title: str, facts: Facts, notes: Iterable[str] = ()) -> str:
+    """One result as text: the title, then aligned facts, then notes."""
+    width = max((len(label) for label, _ in facts), default=0)
+    lines = [clean(title)] + [f"  {label:<{width}}  {number(v):>14}" for label, v in facts]
+    return "\n".join(lines + [f"  ! {clean(n)}" for n in notes])
+
+
+def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
+    esc = html.escape
+    texts = [not (pd.api.types.is_numeric_dtype(t) or "decimal" in str(t)) for t in table.dtypes]
+    mark = [" class='t'" if t else "" for t in texts]
+    head = "".join(f"<th{m}>{esc(clean(c))}</th>" for c, m in zip(table.columns, mark, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{m}>{esc(number(v))}</td>" for v, m in zip(row, mark, strict=True)) + "</tr>"
+        for row in table.head(most).itertuples(index=False, name=None)
+    )
+    more = f" (first {most} of {len(table):,})" if len(table) > most else ""
+    return f"<table><caption>{esc(clean(caption))}{more}</caption><tr>{head}</tr>{body}</table>"
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV that a spreadsheet opens as text: a cell that would be a formula gets a leading apostrophe.
+
+    Only text columns are touched; numbers, also negative ones, stay numbers.
+    """
+    safe = table.copy(deep=False)
+    for name, dtype in table.dtypes.items():
+        if not (pd.api.types.is_numeric_dtype(dtype) or "decimal" in str(dtype) or "timestamp" in str(dtype)):
+            safe[name] = table[name].map(_defuse, na_action="ignore")
+    safe.to_csv(path, index=False, lineterminator="\n")
+
+
+def _defuse(cell: object) -> str:
+    text = clean(cell)
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a pandas frame whose columns stay Arrow's, without a copy."""
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame

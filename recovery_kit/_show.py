@@ -66,7 +66,7 @@ def html_card(
 def text_card(title: str, facts: Facts, notes: Iterable[str] = ()) -> str:
     """One result as text: the title, then aligned facts, then notes."""
     width = max((len(label) for label, _ in facts), default=0)
-    lines = [clean(title)] + [f"  {label:<{width}}  {number(v):>14}" for label, v in facts]
+    lines = [clean(title)] + [f"  {label:<{width}}  {number(v)}" for label, v in facts]
     return "\n".join(lines + [f"  ! {clean(n)}" for n in notes])
 
 

@@ -43,9 +43,9 @@ def decode(buf, batches, columns):
     ----------
     buf : uint8[:]
         Holds the (decompressed) records of all batches.
-    batches : int64[b, 6]
-        Of each: where its records begin and end, base offset, first timestamp, timestamp of all its records or -1
-        (LogAppendTime), number of records.
+    batches : int64[b, 7]
+        Of each: where its records begin and end, base offset, last offset, first timestamp, timestamp of all its records
+        or -1 (LogAppendTime), number of records.
     columns : tuple of 8 int64[n]
         Written here, n being the sum of the numbers of records: offset, time, key_at, key_len, value_at, value_len,
         headers_at, headers_end.
@@ -53,13 +53,15 @@ def decode(buf, batches, columns):
     Returns
     -------
     int
-        -1, or the number of the first batch that does not hold what it says.
+        -1, or the number of the first batch that does not hold what it says: records that fill it, at offsets that
+        ascend from its base offset to its last.
     """
     offset, time, key_at, key_len, value_at, value_len, headers_at, headers_end = columns
     i = 0
     for b in range(batches.shape[0]):
         p, stop = batches[b, 0], batches[b, 1]
-        for _ in range(batches[b, 5]):
+        least = batches[b, 2]
+        for _ in range(batches[b, 6]):
             length, p = _varint(buf, p, stop)
             if p < 0 or length < 1 or length > stop - p:
                 return b
@@ -68,11 +70,12 @@ def decode(buf, batches, columns):
             ahead, p = _varint(buf, p, end)
             if p < 0:
                 return b
-            time[i] = batches[b, 3] + ahead if batches[b, 4] < 0 else batches[b, 4]
+            time[i] = batches[b, 4] + ahead if batches[b, 5] < 0 else batches[b, 5]
             ahead, p = _varint(buf, p, end)
-            if p < 0 or ahead < 0:
-                return b
             offset[i] = batches[b, 2] + ahead
+            if p < 0 or offset[i] < least or offset[i] > batches[b, 3]:
+                return b
+            least = offset[i] + 1
             key_at[i], key_len[i], p = _text(buf, p, end)
             if p < 0:
                 return b

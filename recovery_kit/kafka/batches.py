@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,12 +14,17 @@ from recovery_kit.payload import Headers, Messages
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LEAST = struct.Struct(">qiib")  # as far as the magic byte, which all formats share
+_LEGACY = struct.Struct(">qiIbbq")  # of formats v0 and v1; v0 has no time at the end
 _CRC_FROM = 21
 _CODECS = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 
 
 class Batch(NamedTuple):
-    """The header of a record batch (format v2), and where the batch stands in the fetched bytes."""
+    """The header of a record batch (format v2), and where the batch stands in the fetched bytes.
+
+    A message of the formats v0 and v1, with what is compressed in it, is a batch too: its base offset is that of its
+    last record, and it does not say how many it holds.
+    """
 
     start: int
     end: int
@@ -39,9 +45,9 @@ class Batch(NamedTuple):
         return self.attributes & 7
 
     @property
-    def append_time(self) -> bool:
-        """Whether the broker set the time (LogAppendTime)."""
-        return bool(self.attributes & 8)
+    def all_at(self) -> int:
+        """The time of all its records, where the broker set it (LogAppendTime); else -1."""
+        return self.max_timestamp if self.attributes & 8 else -1
 
     @property
     def transactional(self) -> bool:
@@ -54,32 +60,37 @@ class Batch(NamedTuple):
         return bool(self.attributes & 32)
 
 
-def split(records: memoryview) -> list[Batch]:
+def split(records: memoryview, where: str) -> list[Batch]:
     """Find the whole batches in fetched bytes; the last one may have been cut short by the fetch size.
 
-    Batches of the formats v0 and v1 come back with ``magic`` below 2 and their last offset; no other field is set.
+    Raises CorruptLog for an offset, length or format that cannot be: no CRC covers these three.
     """
-    found = []
-    at, size = 0, len(records)
+    found: list[Batch] = []
+    at, size, reached = 0, len(records), -1
     while size - at >= _LEAST.size:
         base, length, epoch, magic = _LEAST.unpack_from(records, at)
         end = at + 12 + length
-        if length < 14:
+        if not 0 <= magic <= 2 or end - at < (_HEADER.size if magic == 2 else _LEGACY.size):
             raise CorruptLog(
-                f"a record batch at offset {base} says it is {length} bytes long; the log is damaged there"
+                f"{where}: a record batch at offset {base} says that it has format v{magic} and {length} bytes; the log is "
+                "damaged there, or newer than this version, which reads the formats v0 to v2"
             )
         if end > size:
             break
-        if magic < 2:
-            found.append(Batch(at, end, base, -1, magic, 0, 0, base, 0, 0, -1, 0))
-        elif length + 12 < _HEADER.size:
-            raise CorruptLog(f"a record batch at offset {base} is shorter than its header; the log is damaged there")
-        else:
+        if magic == 2:
             _, _, _, _, crc, attributes, delta, first, last, producer, _, _, count = _HEADER.unpack_from(records, at)
-            found.append(
-                Batch(at, end, base, epoch, magic, crc, attributes, base + delta, first, last, producer, count)
+            batch = Batch(at, end, base, epoch, magic, crc, attributes, base + delta, first, last, producer, count)
+        else:
+            _, _, crc, _, attributes, time = _LEGACY.unpack_from(records, at)
+            time = time if magic else -1
+            batch = Batch(at, end, base, -1, magic, crc, attributes, base, time, time, -1, -1)
+        if not reached < base <= batch.last_offset:
+            raise CorruptLog(
+                f"{where}: a record batch says that it holds the offsets {base} to {batch.last_offset}, and the one before "
+                f"it ends at {reached}; the log is damaged there"
             )
-        at = end
+        found.append(batch)
+        at, reached = end, batch.last_offset
     return found
 
 
@@ -101,16 +112,21 @@ class Fetch:
     Attributes
     ----------
     topic, partition : where from
+    asked : the offset that was asked for
     records : whole record batches, the last perhaps cut short
-    batches : their headers
+    batches : their headers; all of format v2, or none
     aborted : (first offset, producer id) of the aborted transactions among them
     """
 
     topic: str
     partition: int
+    asked: int
     records: memoryview
     batches: list[Batch]
     aborted: list[tuple[int, int]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
 
 
 def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Messages | None:
@@ -136,107 +152,100 @@ def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Mes
     CorruptLog
         A CRC does not match, or a batch does not hold what its header says.
     """
-    where = f"{fetch.topic}-{fetch.partition}"
-    wanted: list[Batch] = []
-    aborted = sorted(fetch.aborted, reverse=True)
-    aborting: set[int] = set()
-    legacy = False
-    at = tally.position
-    for batch in fetch.batches:
-        if batch.last_offset < at:
-            continue
-        if batch.magic < 2:
-            legacy = True
-            wanted.append(batch)
-            continue
-        if batch.base_offset >= end:
-            tally.removed += end - at
-            at = end
-            break
-        _check_crc(fetch.records, batch, where)
-        while aborted and aborted[-1][0] <= batch.last_offset:
-            aborting.add(aborted.pop()[1])
-        first, last = max(batch.base_offset, at), min(batch.last_offset + 1, end)
-        tally.removed += first - at
-        at = last
-        dropped = committed and batch.transactional and batch.producer_id in aborting
-        if batch.control:
-            if _is_abort(fetch.records, batch, where):
-                aborting.discard(batch.producer_id)
-            tally.control += batch.records
-            tally.removed += last - first - batch.records
-        elif dropped:
-            inside = batch.records
-            if first > batch.base_offset or last <= batch.last_offset:
-                inside = len(_decode(fetch, [batch], where).cut(first, last))
-            tally.aborted += inside
-            tally.removed += last - first - inside
-        elif batch.records:
-            wanted.append(batch)
-        else:
-            tally.removed += last - first
-    start, tally.position = tally.position, at
-    if not wanted:
-        return None
-    if legacy:
+    start = tally.position
+    batches = [b for b in fetch.batches if b.last_offset >= start]
+    if batches and batches[0].magic < 2:
         from recovery_kit.kafka.legacy import read_legacy
 
-        messages = read_legacy(fetch, wanted, where).cut(start, end)
-        tally.position = min(wanted[-1].last_offset + 1, end)
+        messages = read_legacy(fetch, batches).cut(start, end)
+        tally.position = min(batches[-1].last_offset + 1, end)
         span = tally.position - start
     else:
-        messages = _decode(fetch, wanted, where).cut(start, end)
+        wanted = _sort_out(fetch, batches, tally, end, committed=committed)
+        if not wanted:
+            return None
+        messages = _decode(fetch, wanted).cut(start, end)
         span = sum(min(b.last_offset + 1, end) - max(b.base_offset, start) for b in wanted)
     tally.delivered += len(messages)
     tally.removed += span - len(messages)
     return messages if len(messages) else None
 
 
-def _check_crc(records: memoryview, batch: Batch, where: str) -> None:
+def _sort_out(fetch: Fetch, batches: list[Batch], tally: Tally, end: int, *, committed: bool) -> list[Batch]:
+    """Bring the tally forward over some batches, and return those that hold messages to deliver, not yet counted."""
+    wanted = []
+    aborted = sorted(fetch.aborted, reverse=True)
+    aborting: set[int] = set()
+    for batch in batches:
+        if batch.base_offset >= end:
+            tally.removed += end - tally.position
+            tally.position = end
+            break
+        _check_crc(fetch, batch)
+        while aborted and aborted[-1][0] <= batch.last_offset:
+            aborting.add(aborted.pop()[1])
+        first, last = max(batch.base_offset, tally.position), min(batch.last_offset + 1, end)
+        tally.removed += first - tally.position
+        tally.position = last
+        counted = 0
+        if batch.control:
+            counted = batch.records
+            tally.control += counted
+            if _is_abort(fetch, batch):
+                aborting.discard(batch.producer_id)
+        elif not batch.records:
+            pass  # the cleaner keeps an empty batch where it holds a producer's last sequence number
+        elif committed and batch.transactional and batch.producer_id in aborting:
+            counted = len(_decode(fetch, [batch]).cut(first, last))
+            tally.aborted += counted
+        else:
+            wanted.append(batch)
+            continue
+        tally.removed += last - first - counted
+    return wanted
+
+
+def _check_crc(fetch: Fetch, batch: Batch) -> None:
     from crc32c import crc32c
 
-    if crc32c(records[batch.start + _CRC_FROM : batch.end]) != batch.crc:
+    if crc32c(fetch.records[batch.start + _CRC_FROM : batch.end]) != batch.crc:
         raise CorruptLog(
-            f"{where}: the CRC of the record batch at offsets {batch.base_offset} to {batch.last_offset} does not match "
+            f"{fetch}: the CRC of the record batch at offsets {batch.base_offset} to {batch.last_offset} does not match "
             "its bytes; the log is damaged there, or the way to it is. Try again; if it stays, restore the segment from "
             "a replica, or read around it with since and until as offsets"
         )
 
 
-def _decode(fetch: Fetch, batches: list[Batch], where: str) -> Messages:
+def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
     from recovery_kit.kafka._decode import decode
 
-    buffer, spans = _bodies(fetch.records, batches, where)
-    table = np.array(
-        [
-            (start, end, b.base_offset, b.first_timestamp, b.max_timestamp if b.append_time else -1, b.records)
-            for b, (start, end) in zip(batches, spans, strict=True)
-        ],
-        np.int64,
-    ).reshape(-1, 6)
-    n = int(table[:, 5].sum())
-    if n < 0 or n > len(buffer):
-        raise CorruptLog(f"{where}: the record batches from offset {batches[0].base_offset} on claim {n} records")
+    buffer, spans = _bodies(fetch, batches)
+    facts = ((b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches)
+    table = np.array([(*span, *fact) for span, fact in zip(spans, facts, strict=True)], np.int64)
+    counts = table[:, 6]
+    n = int(counts.sum())
+    if counts.min() < 0 or n > len(buffer):
+        raise CorruptLog(f"{fetch}: the record batches from offset {batches[0].base_offset} on claim {n} records")
     columns = tuple(np.empty(n, np.int64) for _ in range(8))
     bad = decode(buffer, table, columns)
     if bad >= 0:
         b = batches[bad]
         raise CorruptLog(
-            f"{where}: the record batch at offsets {b.base_offset} to {b.last_offset} cannot be taken apart"
+            f"{fetch}: the record batch at offsets {b.base_offset} to {b.last_offset} cannot be taken apart"
         )
     offset, time, key_at, key_len, value_at, value_len, headers_at, headers_end = columns
     return Messages(
         fetch.topic, fetch.partition, buffer, offset, time, key_at, key_len, value_at, value_len,
-        headers=lambda i: _headers(buffer, int(headers_at[i]), int(headers_end[i])),
+        headers=lambda i: _headers(buffer, int(headers_at[i]), int(headers_end[i]), f"{fetch} at offset {offset[i]}"),
     )  # fmt: skip
 
 
-def _headers(buffer: np.ndarray, at: int, end: int) -> Headers:
+def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
     from recovery_kit.kafka._decode import headers
 
     rows = headers(buffer, at, end)
     if len(rows) and rows[0, 0] < 0:
-        raise CorruptLog(f"the headers of the record at byte {at} of a fetch cannot be taken apart")
+        raise CorruptLog(f"{where}: the record's headers cannot be taken apart")
 
     def part(at: int, length: int) -> bytes | None:
         return None if length < 0 else buffer[at : at + length].tobytes()
@@ -244,20 +253,18 @@ def _headers(buffer: np.ndarray, at: int, end: int) -> Headers:
     return [((part(k, kl) or b"").decode("utf-8", "backslashreplace"), part(v, vl)) for k, kl, v, vl in rows]
 
 
-def _bodies(records: memoryview, batches: list[Batch], where: str) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """The records of batches, decompressed: a buffer, and from where to where in it each batch's stand."""
+    places = [(b.start + _HEADER.size, b.end) for b in batches]
     if not any(b.codec for b in batches):
-        return np.frombuffer(records, np.uint8), [(b.start + _HEADER.size, b.end) for b in batches]
-    parts, spans, at = [], [], 0
-    for b in batches:
-        body = _decompress(records[b.start + _HEADER.size : b.end], b, where)
-        parts.append(body)
-        spans.append((at, at + len(body)))
-        at += len(body)
-    return np.frombuffer(b"".join(parts), np.uint8), spans
+        return np.frombuffer(fetch.records, np.uint8), places
+    parts = [decompress(fetch.records[at:end], b, str(fetch)) for b, (at, end) in zip(batches, places, strict=True)]
+    ends = list(itertools.accumulate(map(len, parts)))
+    return np.frombuffer(b"".join(parts), np.uint8), list(zip([0, *ends], ends, strict=False))
 
 
-def _decompress(data: memoryview, batch: Batch, where: str) -> bytes | memoryview:
+def decompress(data: memoryview, batch: Batch, where: str) -> bytes | memoryview:
+    """The records of a batch, by its codec; CorruptLog when they do not decompress or the codec is unknown."""
     name = _CODECS.get(batch.codec)
     if name == "none":
         return data
@@ -287,17 +294,16 @@ def _snappy(data: bytes) -> bytes | memoryview:
         return memoryview(cramjam.snappy.decompress_raw(data))
     parts, at = [], 16
     while at < len(data):
-        (size,) = struct.unpack_from(">i", data, at)
+        (size,) = struct.unpack_from(">I", data, at)
         parts.append(bytes(cramjam.snappy.decompress_raw(data[at + 4 : at + 4 + size])))
         at += 4 + size
     return b"".join(parts)
 
 
-def _is_abort(records: memoryview, batch: Batch, where: str) -> bool:
+def _is_abort(fetch: Fetch, batch: Batch) -> bool:
     if not batch.records:
         return False
-    fetch = Fetch(where, 0, records, [batch])
-    key = _decode(fetch, [batch], where).key(0)
+    key = _decode(fetch, [batch]).key(0)
     if key is None or len(key) < 4:
-        raise CorruptLog(f"{where}: the control batch at offset {batch.base_offset} holds no marker")
-    return bool(struct.unpack_from(">hh", key)[1] == 0)
+        raise CorruptLog(f"{fetch}: the control batch at offset {batch.base_offset} holds no marker")
+    return key[2:4] == b"\0\0"  # a version, then the type: 0 aborts, 1 commits

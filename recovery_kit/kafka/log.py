@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     AuthorizationError,
+    CorruptRecordError,
     LogTruncationError,
     OffsetOutOfRangeError,
     RetriableError,
 )
 from kafka.errors import KafkaError as LibraryError
 
-from recovery_kit.errors import KafkaError, ParameterError
+from recovery_kit.errors import CorruptLog, KafkaError, ParameterError
 from recovery_kit.kafka import wire
-from recovery_kit.kafka.batches import Tally, read
+from recovery_kit.kafka.batches import Fetch, Tally, read
 from recovery_kit.payload import Messages
 
 Offsets = Mapping[TopicPartition, int]
@@ -112,49 +115,69 @@ def capture(
     KafkaError
         The broker says, twice, that a log ends before it starts.
     """
-    starts, stable, high = _look(consumer, partitions, timeout)
+    bounds = look(partial(_ask, consumer, timeout=timeout), partitions)
     spans = []
     for tp in partitions:
-        end = min(until.get(tp, stable[tp]), stable[tp])
-        start = since.get(tp, 0 if whole else starts[tp])
-        if until.get(tp, 0) > stable[tp]:
+        log_start, stable, high = bounds[tp]
+        end = until.get(tp, stable)
+        start = since.get(tp, 0 if whole else min(log_start, end))
+        if end > stable:
+            why = "an open transaction" if end <= high else "what is not written yet"
             raise ParameterError(
-                f"{tp.topic}-{tp.partition}: until is offset {until[tp]}, but the log ends at {stable[tp]}; "
-                "what is not written yet cannot be read"
+                f"{tp.topic}-{tp.partition}: until is offset {end}, but the log can be read to offset {stable}, "
+                f"not behind it: {why} cannot be read"
             )
         if start > end:
             raise ParameterError(f"{tp.topic}-{tp.partition}: since is offset {start}, behind the end at offset {end}")
-        first = max(start, starts[tp])
-        lost = max(0, min(starts[tp], end) - start)
-        spans.append(
-            Span(tp.topic, tp.partition, starts[tp], start, end, high[tp], stable[tp], Tally(min(first, end)), lost)
-        )
+        lost = max(0, min(log_start, end) - start)
+        spans.append(Span(tp.topic, tp.partition, log_start, start, end, high, stable, Tally(start + lost), lost))
     return spans
 
 
-def _look(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], timeout: float
-) -> tuple[dict[TopicPartition, int], ...]:
-    """Log starts, last stable offsets and high watermarks; looked at twice where they look odd.
+class Bounds(NamedTuple):
+    """Where a partition's log starts, is stable to, and ends."""
 
-    Some brokers have been seen to answer 0 or an offset before the log's start (Jepsen, Bufstream 0.1).
+    start: int
+    stable: int
+    high: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether a log can have these bounds."""
+        return 0 <= self.start <= self.stable <= self.high
+
+
+def look(
+    ask: Callable[[list[TopicPartition]], dict[TopicPartition, Bounds]],
+    partitions: list[TopicPartition],
+    pause: float = 0.1,
+) -> dict[TopicPartition, Bounds]:
+    """Ask for the bounds of some partitions, and ask again about those that look odd or empty.
+
+    Some brokers have been seen to answer 0, or an offset before the log's start (Jepsen, Bufstream 0.1).
     """
-    for again in (False, True):
-        stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout)
-        high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout)
-        starts = consumer.beginning_offsets(partitions, timeout_ms=int(timeout * 1000))
-        odd = [tp for tp in partitions if not starts[tp] <= stable[tp] <= high[tp]]
-        empty = [tp for tp in partitions if stable[tp] == 0]
-        if not odd and (again or not empty):
-            break
-        if again:
-            tp = odd[0]
-            raise KafkaError(
-                f"{tp.topic}-{tp.partition}: the broker says, twice, that the log starts at offset {starts[tp]}, is stable "
-                f"to {stable[tp]} and ends at {high[tp]}; that cannot be, so nothing was read. Look at the broker"
-            )
-        time.sleep(0.1)
-    return starts, stable, high
+    found = ask(partitions)
+    doubtful = [tp for tp in partitions if not (found[tp].possible and found[tp].high)]
+    if doubtful:
+        time.sleep(pause)
+        again = ask(doubtful)
+        for tp in doubtful:
+            first, b = found[tp], again[tp]
+            if not b.possible or b.high < first.high:
+                raise KafkaError(
+                    f"{tp.topic}-{tp.partition}: the broker says that the log starts at offset {b.start}, is stable to "
+                    f"{b.stable} and ends at {b.high}, and just before that it ends at {first.high}; that cannot be, so "
+                    "nothing was read. Look at the broker"
+                )
+        found.update(again)
+    return found
+
+
+def _ask(consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float) -> dict[TopicPartition, Bounds]:
+    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout)
+    high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout)
+    starts = wire.log_starts(consumer, partitions, timeout=timeout)
+    return {tp: Bounds(starts[tp], stable[tp], high[tp]) for tp in partitions}
 
 
 def read_spans(
@@ -198,39 +221,57 @@ def read_spans(
             for span in open_spans.values():
                 span.timed_out = True
             return
-        try:
-            fetches = wire.poll(consumer, min(left, 1.0))
-        except OffsetOutOfRangeError as error:
-            for tp in error.args[0]:
-                _skip_lost(consumer, open_spans[tp], timeout, on_lost)
-            fetches = []
-            deadline = time.monotonic() + timeout
-        except LogTruncationError as error:
-            raise KafkaError(
-                f"the log was cut shorter while it was read (an unclean leader election?): {error}"
-            ) from None
-        except AuthorizationError as error:
-            raise KafkaError(f"not authorised to read {', '.join(sorted({s.topic for s in spans}))}: {error}") from None
-        except RetriableError:
-            time.sleep(0.1)  # kafka-python has its own backoff; this only keeps a persistent error from spinning
-            continue
-        for fetch in fetches:
-            span = open_spans.get(TopicPartition(fetch.topic, fetch.partition))
-            if span is None:
+        reached = sum(span.tally.position for span in spans)
+        for fetch in _poll(consumer, open_spans, wait=min(left, 1.0), timeout=timeout, on_lost=on_lost):
+            at = open_spans.get(TopicPartition(fetch.topic, fetch.partition))
+            if at is None or at.done:
                 continue
-            messages = read(fetch, span.tally, span.end, committed=committed)
-            deadline = time.monotonic() + timeout
+            if fetch.asked != at.tally.position:  # what lies between was fetched and lost; it is not a hole in the log
+                consumer.seek(at.where, at.tally.position)
+                continue
+            messages = read(fetch, at.tally, at.end, committed=committed)
             if messages is not None:
-                yield span, messages
+                yield at, messages
+        if sum(span.tally.position for span in spans) > reached:
+            deadline = time.monotonic() + timeout
         for tp in [tp for tp, span in open_spans.items() if span.done]:
             consumer.pause(tp)
             del open_spans[tp]
 
 
+def _poll(
+    consumer: KafkaConsumer,
+    open_spans: Mapping[TopicPartition, Span],
+    *,
+    wait: float,
+    timeout: float,
+    on_lost: Callable[[Span], None],
+) -> list[Fetch]:
+    try:
+        return wire.poll(consumer, wait)
+    except OffsetOutOfRangeError as error:
+        for tp in error.args[0]:
+            _skip_lost(consumer, open_spans[tp], timeout, on_lost)
+    except LogTruncationError as error:
+        raise KafkaError(f"the log was cut shorter while it was read (an unclean leader election?): {error}") from None
+    except CorruptRecordError:
+        places = ", ".join(f"{span} from offset {span.tally.position}" for span in open_spans.values())
+        raise CorruptLog(
+            f"the broker says that a log is damaged: one of {places}. Restore the segment from a replica, or read around "
+            "it with since and until as offsets"
+        ) from None
+    except AuthorizationError as error:
+        topics = ", ".join(sorted({tp.topic for tp in open_spans}))
+        raise KafkaError(f"not authorised to read {topics}: {error}") from None
+    except RetriableError:
+        time.sleep(0.1)  # kafka-python has its own backoff; this only keeps a persistent error from spinning
+    return []
+
+
 def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float, on_lost: Callable[[Span], None]) -> None:
     """Retention took records that were still to be read: count them and go on behind them."""
     tp = span.where
-    log_start = consumer.beginning_offsets([tp], timeout_ms=int(timeout * 1000))[tp]
+    log_start = wire.log_starts(consumer, [tp], timeout=timeout)[tp]
     gone = min(log_start, span.end) - span.tally.position
     if gone <= 0:
         raise KafkaError(
@@ -244,15 +285,19 @@ def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float, on_lost: Cal
     consumer.seek(tp, span.tally.position)
 
 
-def first_times(consumer: KafkaConsumer, spans: list[Span], timeout: float) -> dict[str, int]:
-    """Timestamp, in ms, of the first record still held, by ``str(span)``; spans with no record are left out."""
+def batch_times(consumer: KafkaConsumer, spans: list[Span], *, last: bool = False, timeout: float) -> dict[str, int]:
+    """Timestamp, in ms, of the first record still held, or of the ``last`` one, by ``str(span)``.
+
+    As the batch's header tells it: that of its first record, or the latest in it. A span with no record, or whose record
+    has no time, or that did not answer within ``timeout`` seconds, is left out.
+    """
     found: dict[str, int] = {}
     waiting = {span.where: span for span in spans if span.log_start < span.stable}
     if not waiting:
         return found
     consumer.assign(list(waiting))
     for tp, span in waiting.items():
-        consumer.seek(tp, span.log_start)
+        consumer.seek(tp, span.stable - 1 if last else span.log_start)
     deadline = time.monotonic() + timeout
     while waiting and time.monotonic() < deadline:
         try:
@@ -262,5 +307,8 @@ def first_times(consumer: KafkaConsumer, spans: list[Span], timeout: float) -> d
         for fetch in fetches:
             at = waiting.pop(TopicPartition(fetch.topic, fetch.partition), None)
             if at is not None:
-                found[str(at)] = fetch.batches[0].first_timestamp
+                batch = fetch.batches[0]
+                ms = batch.max_timestamp if last or batch.all_at >= 0 else batch.first_timestamp
+                if ms >= 0:
+                    found[str(at)] = ms
     return found

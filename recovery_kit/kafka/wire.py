@@ -9,18 +9,22 @@ is used here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as LibraryError
-from kafka.errors import TopicAuthorizationFailedError
+from kafka.errors import RetriableError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
 
+from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import Fetch, split
-from recovery_kit.kafka.connection import client_options, explain_failure
+from recovery_kit.kafka.connection import client_options, explain_failure, require_connection
 
 FETCH_BYTES = 64 << 20
 PARTITION_BYTES = 8 << 20
@@ -43,13 +47,16 @@ class _Undecoded:
         return not self._whole
 
     def take(self, n: int | None = None) -> list[Fetch]:  # noqa: ARG002
-        batches = split(self._records)
-        if batches:
+        tp = self.topic_partition
+        fetches = []
+        # A segment that was begun before a topic's message format was raised holds the old one, then the new.
+        for _, same in groupby(split(self._records, f"{tp.topic}-{tp.partition}"), key=lambda batch: batch.magic < 2):
+            batches = list(same)
+            fetches.append(Fetch(tp.topic, tp.partition, self.next_fetch_offset, self._records, batches, self._aborted))
             self.next_fetch_offset = batches[-1].last_offset + 1
             self.leader_epoch = batches[-1].leader_epoch
         self.drain()
-        tp = self.topic_partition
-        return [Fetch(tp.topic, tp.partition, self._records, batches, self._aborted)] if batches else []
+        return fetches
 
     def drain(self) -> None:
         if not self._whole:
@@ -62,8 +69,28 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
 
     Raises whatever kafka-python raises when it cannot bootstrap within ``timeout`` seconds.
     """
-    consumer = KafkaConsumer(
+    clients = []
+
+    def client(**config: Any) -> KafkaNetClient:
+        clients.append(KafkaNetClient(**config))
+        return clients[0]
+
+    try:
+        consumer = _make(client, options, committed=committed, timeout=timeout)
+    except BaseException:
+        for one in clients:  # kafka-python 3.0.12 leaves its thread running
+            one.close()
+        raise
+    consumer._fetcher.PartitionRecords = _Undecoded
+    # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
+    consumer._cluster.config["allow_auto_create_topics"] = False
+    return consumer
+
+
+def _make(client: object, options: Mapping[str, object], *, committed: bool, timeout: float) -> KafkaConsumer:
+    return KafkaConsumer(
         **{
+            "kafka_client": client,
             "group_id": None,
             "enable_auto_commit": False,
             "auto_offset_reset": "none",
@@ -76,32 +103,43 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
             **options,
         }
     )
-    consumer._fetcher.PartitionRecords = _Undecoded
-    # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
-    consumer._cluster.config["allow_auto_create_topics"] = False
-    return consumer
 
 
 @contextmanager
 def connected(
-    bootstrap_servers: str | list[str] | None, client_config: str | Path | None, *, timeout: float
+    bootstrap_servers: str | list[str] | None,
+    client_config: str | Path | None,
+    *,
+    timeout: float,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[KafkaConsumer]:
-    """A consumer for the length of a with block; a cluster that cannot be reached is a KafkaError that says why."""
+    """A consumer for the length of a with block; a cluster that cannot be reached, then or later, is a KafkaError.
+
+    ``more`` are settings of kafka-python that take precedence.
+    """
     options = client_options(bootstrap_servers, client_config)
+    require_connection(options, min(timeout, 10.0))
     try:
-        consumer = open_consumer(options, timeout=min(timeout, 10.0))
+        consumer = open_consumer({**options, **more}, timeout=min(timeout, 10.0))
+        try:
+            yield consumer
+        finally:
+            consumer.close(autocommit=False, timeout_ms=2000)
     except LibraryError as error:
         raise explain_failure(error, options) from None
-    try:
-        yield consumer
-    finally:
-        consumer.close(autocommit=False, timeout_ms=2000)
 
 
 def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
     """Fetches that have arrived, at the latest after ``timeout`` seconds; the next ones are then already asked for."""
     arrived = consumer.poll(timeout_ms=int(timeout * 1000))
     return [fetch for fetches in arrived.values() for fetch in fetches]
+
+
+def log_starts(
+    consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float
+) -> dict[TopicPartition, int]:
+    """First offsets that the brokers still have."""
+    return _offsets(consumer.beginning_offsets, partitions, timeout)
 
 
 def end_offsets(
@@ -112,10 +150,23 @@ def end_offsets(
     kept = fetcher._isolation_level
     fetcher._isolation_level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     try:
-        found: dict[TopicPartition, int] = consumer.end_offsets(partitions, timeout_ms=int(timeout * 1000))
+        return _offsets(consumer.end_offsets, partitions, timeout)
     finally:
         fetcher._isolation_level = kept
-    return found
+
+
+def _offsets(
+    ask: Callable[..., dict[TopicPartition, int]], partitions: list[TopicPartition], timeout: float
+) -> dict[TopicPartition, int]:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return ask(partitions, timeout_ms=int(timeout * 1000))
+        except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
+            tp = without.args[0]
+            if time.monotonic() > deadline:
+                raise KafkaError(f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read") from None
+        time.sleep(0.1)
 
 
 class Topic(NamedTuple):
@@ -132,11 +183,21 @@ def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | Non
     """
     cluster = consumer._cluster
     cluster.add_topic(topic)
-    for pause in (0.0, 0.1, 0.3):  # a look already under way may not have asked for this topic
-        time.sleep(pause)
-        consumer._net.run(consumer._manager.wait_for, cluster.request_update(), int(timeout * 1000))
+    deadline = time.monotonic() + timeout
+    looks = 0
+    while looks < 3:  # a look already under way may not have asked for this topic
+        time.sleep(0.1 * looks)
+        try:
+            consumer._net.run(consumer._manager.wait_for, cluster.request_update(), int(timeout * 1000))
+        except UnknownTopicOrPartitionError:
+            pass
+        except RetriableError:
+            if time.monotonic() > deadline:
+                raise
+            continue
         if topic in cluster.unauthorized_topics:
             raise TopicAuthorizationFailedError({topic})
         if found := cluster.partitions_for_topic(topic):
             return Topic(cluster.topic_id(topic), frozenset(found))
+        looks += 1
     return None

@@ -232,7 +232,8 @@ def _epoch(found: _Number, name: str, unit: int) -> int:
     if exponent > _LONGEST_NUMBER or exponent < -2 * _LONGEST_NUMBER:
         raise Reject(f"field '{name}' has an exponent out of all bounds")
     # Whole numbers all the way; // cuts towards the past, before 1970 too.
-    return whole * 10 ** max(exponent, 0) // (10 ** max(-exponent, 0) * max(-unit, 1))
+    up, down = 10 ** max(exponent, 0), 10 ** max(-exponent, 0) * max(-unit, 1)
+    return int(whole * up // down)
 
 
 def _iso(text: str, name: str, schema: EventSchema) -> int:

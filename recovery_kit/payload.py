@@ -75,8 +75,10 @@ class Messages:
         if lo == 0 and hi == len(self):
             return self
         m, rows = self, slice(lo, hi)
-        columns = (c[rows] for c in (m.offset, m.time, m.key_at, m.key_len, m.value_at, m.value_len))
-        return Messages(m.topic, m.partition, m.buffer, *columns, headers=lambda i: m.headers(i + lo))
+        offset, time, key_at, key_len, value_at, value_len = (
+            c[rows] for c in (m.offset, m.time, m.key_at, m.key_len, m.value_at, m.value_len)
+        )
+        return Messages(m.topic, m.partition, m.buffer, offset, time, key_at, key_len, value_at, value_len, lambda i: m.headers(i + lo))
 
     def key(self, i: int) -> bytes | None:
         """The record's key."""
@@ -154,7 +156,7 @@ class Reader:
         )
         extra = bytearray(self._no_key)
         rejects = []
-        for i in np.flatnonzero(status == _scan.EXACT):
+        for i in np.flatnonzero(status == _scan.EXACT).tolist():
             try:
                 row = read_message(m.value(i) or b"", m.key(i), int(m.time[i]), self.schema)
             except Reject as reason:
@@ -163,7 +165,7 @@ class Reader:
             _put(row, i, out, extra, len(m.buffer))
             status[i] = _scan.TAKEN
         keys[keys[:, 1] < 0] = len(m.buffer), len(self._no_key)
-        tombstones = [_place(m, i) for i in np.flatnonzero(status == _scan.TOMBSTONE)]
+        tombstones = [_place(m, i) for i in np.flatnonzero(status == _scan.TOMBSTONE).tolist()]
         taken = np.flatnonzero(status == _scan.TAKEN)
         rows = taken
         if self.since is not None:

@@ -12,13 +12,16 @@ import pandas as pd
 import pyarrow as pa
 
 from recovery_kit import _show
-from recovery_kit.errors import IdentityError, IncompleteReplay, KafkaError
+from recovery_kit.errors import IdentityError, IncompleteReplay, KafkaError, ParameterError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.window import Moment, Window, window
 
 if TYPE_CHECKING:
+    from kafka import KafkaConsumer
+
     from recovery_kit.kafka.log import Span
+    from recovery_kit.kafka.wire import Topic
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
 """What can be said of a replay, worst first; that of a replay is the worst of its partitions'."""
@@ -49,7 +52,7 @@ class Replay:
         One row a partition. Offsets: log_start, start, end, position, high_watermark, log_start_after. Counts of
         offsets: delivered + control + aborted + removed + lost + unread = end - start. Counts of delivered messages:
         events + outside + rejects + tombstones = delivered. behind_open_transaction: records between the last stable
-        offset and the high watermark. verdict.
+        offset and the high watermark. verdict ("not read" where an `IncompleteReplay` came before the end).
     verdict : str
         The worst of the partitions': "complete", "truncated", "raced", "compacted" or "timed out".
     schema : EventSchema
@@ -156,39 +159,49 @@ def replay(
     from recovery_kit.kafka import log, wire
 
     schema = schema or EventSchema()
-    topics = [topic] if isinstance(topic, str) else list(topic)
+    topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)
     with wire.connected(bootstrap_servers, client_config, timeout=timeout) as consumer:
         found = log.find(consumer, topics, partitions, timeout)
-        wanted = [TopicPartition(t, p) for t in topics for p in sorted(partitions or found[t].partitions)]
+        for t, p in (*cut.since_offsets, *cut.until_offsets):
+            if p not in found[t].partitions:
+                raise ParameterError(
+                    f"since or until names {t}-{p}; {t!r} has the partitions {sorted(found[t].partitions)}"
+                )
+        wanted = [TopicPartition(t, p) for t in topics for p in sorted(set(partitions or found[t].partitions))]
         offsets = (
-            {tp: o for tp, o in bound.items() if tp in wanted} for bound in (cut.since_offsets, cut.until_offsets)
+            {TopicPartition(*place): offset for place, offset in bound.items()}
+            for bound in (cut.since_offsets, cut.until_offsets)
         )
-        spans = log.capture(
-            consumer, [TopicPartition(*tp) for tp in wanted], *offsets, whole=cut.since_ms is None, timeout=timeout
-        )
+        spans = log.capture(consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout)
         gather = _Gather(schema, cut, spans, allow_incomplete)
         if any(s.lost for s in spans) and not allow_incomplete:
-            gather.first_times = log.first_times(consumer, spans, min(timeout, 10.0))
+            gather.first_times = log.batch_times(consumer, spans, timeout=min(timeout, 10.0))
             raise gather.incomplete()
         tell = _Progress(spans, enabled=progress)
         for span, messages in log.read_spans(consumer, spans, timeout=timeout, on_lost=gather.lost):
             gather.add(span, messages)
             tell.step()
-        after = consumer.beginning_offsets([s.where for s in spans], timeout_ms=int(timeout * 1000))
-        gather.log_start_after = {str(s): after[s.where] for s in spans}
-        for name, before in found.items():
-            now = wire.describe(consumer, name, timeout)
-            if now is None or now.id != before.id:
-                raise KafkaError(
-                    f"topic {name!r} was deleted or made anew while it was read; what was read is of no use"
-                )
-            if added := sorted(now.partitions - before.partitions):
-                gather.notes.append(
-                    f"topic {name!r} got {len(added)} new partition(s) during the read ({', '.join(map(str, added))}); "
-                    "they are outside what was captured: run again to read them"
-                )
+        if all(span.done for span in spans):
+            _look_back(consumer, gather, found, timeout)
     return gather.result(", ".join(topics))
+
+
+def _look_back(consumer: KafkaConsumer, gather: _Gather, found: dict[str, Topic], timeout: float) -> None:
+    """Note what changed while the log was read; where it is another log by now, what was read is of no use."""
+    from recovery_kit.kafka import wire
+
+    after = wire.log_starts(consumer, [s.where for s in gather.spans], timeout=timeout)
+    gather.log_start_after = {str(s): after[s.where] for s in gather.spans}
+    for name, before in found.items():
+        now = wire.describe(consumer, name, timeout)
+        if now is None or now.id != before.id:
+            raise KafkaError(f"topic {name!r} was deleted or made anew while it was read; what was read is of no use")
+        if added := sorted(now.partitions - before.partitions):
+            gather.notes.append(
+                f"topic {name!r} got {len(added)} new partition(s) during the read ({', '.join(map(str, added))}); "
+                "they are outside what was captured: run again to read them"
+            )
 
 
 class _Gather:
@@ -225,8 +238,10 @@ class _Gather:
             return "timed out"
         if span.raced:
             return "raced"
-        if span.lost or self.uncovered(span):
+        if span.lost or (span.done and self.uncovered(span)):
             return "truncated"
+        if not span.done:
+            return "not read"
         return "compacted" if span.tally.removed else "complete"
 
     def uncovered(self, span: Span) -> bool:
@@ -241,7 +256,8 @@ class _Gather:
             events = sum(batch.num_rows for batch in self.events[name])
             rejects, tombstones, outside = len(self.rejects[name]), len(self.tombstones[name]), self.outside[name]
             unread = s.end - t.position
-            if t.delivered + t.control + t.aborted + t.removed + s.lost + unread != s.end - s.start:
+            offsets = (t.delivered, t.control, t.aborted, t.removed, s.lost, unread)
+            if sum(offsets) != s.end - s.start or min(offsets) < 0:
                 raise IdentityError(
                     f"{s}: {t} with {s.lost} lost and {unread} unread do not add up to {s.end - s.start} offsets"
                 )
@@ -307,8 +323,10 @@ class _Gather:
     def _way_on(self, verdict: str, bad: list[Span]) -> str:
         if verdict == "truncated":
             times = [self.first_times[str(s)] for s in bad if str(s) in self.first_times]
-            moment = f" {_iso(max(times))} or later" if times else " a time after that"
-            return f"Give since={moment} and opening=the totals as of then."
+            if len(times) < len(bad):
+                held = ", ".join(f"'{s}': {s.log_start}" for s in bad[:4])
+                return f"Give since={{{held}}}, the first offsets still held, and opening=the totals as of then."
+            return f"Give since={_iso(max(times))} or later and opening=the totals as of then."
         if verdict == "compacted":
             return "Read a topic that is not compacted, or give since and opening from behind the cleaned part."
         if verdict == "raced":
@@ -323,6 +341,11 @@ class _Gather:
             if not self.allow:
                 raise error
             self.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
+        if behind := [s for s in self.spans if self.window.since_ms is not None and s.log_start > 0 and s.done]:
+            self.notes.append(
+                f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since where the first event "
+                "still held is"
+            )
         for s in self.spans:
             if s.high_watermark > s.stable and s.end == s.stable:
                 self.notes.append(
@@ -351,13 +374,16 @@ class _Progress:
 
     def __init__(self, spans: list[Span], *, enabled: bool, every: float = 5.0) -> None:
         self.spans, self.every = spans, every
-        self.next = clock.monotonic() + every if enabled else float("inf")
+        # Counted from the first step on: what comes before may be the one-time compilation.
+        self.next = 0.0 if enabled else float("inf")
 
     def step(self) -> None:
         now = clock.monotonic()
         if now < self.next:
             return
-        self.next = now + self.every
+        first, self.next = not self.next, now + self.every
+        if first:
+            return
         ahead = sum(s.end - min(s.start + s.lost, s.end) for s in self.spans)
         done = ahead - sum(s.end - s.tally.position for s in self.spans)
         open_ = sum(not s.done for s in self.spans)

@@ -69,7 +69,7 @@ def to_ms(name: str, moment: str | datetime) -> int:
         raise ParameterError(
             f"{name} is {moment!r}; expected an ISO 8601 time such as 2026-03-02T08:00:00Z, or offsets by partition"
         ) from None
-    if time is pd.NaT:
+    if pd.isna(time):
         raise ParameterError(f"{name} is not a time; expected one such as 2026-03-02T08:00:00Z")
     if time.tz is None:
         raise ParameterError(

@@ -1,0 +1,133 @@
+"""recovery-kit demo | run | check | sandbox: the commands, and the exit codes as a contract."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recovery_kit import _show, errors
+from recovery_kit.errors import ParameterError, RecoveryKitError
+from recovery_kit.settings import Settings
+
+_EPILOG = "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, 130 interrupted"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        code: int = given.command(given)
+    except RecoveryKitError as error:
+        print(f"recovery-kit: {_show.clean(error)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("recovery-kit: interrupted", file=sys.stderr)
+        return errors.INTERRUPTED
+    return code
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from recovery_kit.run import demo
+
+    print("recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it", flush=True)
+    outcome = demo(given.run_dir)
+    print(outcome)
+    if outcome.exit_code != errors.DIVERGED:  # the incident is there to be found
+        return outcome.exit_code or errors.ERROR
+    print(f"The demo went well. Open {given.run_dir}/notebooks, or `make lab` and change a notebook's parameters.")
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from recovery_kit.run import run
+
+    values = _values(given)
+    values.setdefault("run_dir", f"runs/{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    outcome = run(Settings.of(values, strict=True))
+    print(outcome)
+    return outcome.exit_code
+
+
+def _check(given: argparse.Namespace) -> int:
+    from recovery_kit.kafka.check import check
+
+    named = {n: v for n, v in vars(given).items() if n in _CHECKED and v is not None}
+    found = check(Settings.of(_values(given) | named, strict=True))
+    print(found)
+    return found.exit_code
+
+
+def _sandbox(given: argparse.Namespace) -> int:
+    from recovery_kit.sandbox import demo
+
+    with demo() as broker:
+        if given.during:
+            return subprocess.call(given.during)
+        print(f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic {broker.topic}")
+        print("Point a notebook at it with these parameters (or leave bootstrap_servers empty, which means the same):")
+        defaults = Settings()
+        for name, value in Settings().on_demo(broker).to_dict().items():
+            if value != getattr(defaults, name):
+                print(f"    {name} = {value!r}")
+        print("It stays up until Ctrl-C.", flush=True)
+        threading.Event().wait()
+    return 0
+
+
+def _values(given: argparse.Namespace) -> dict[str, Any]:
+    """Parameters from ``-f`` files, then ``-p`` pairs, the later winning."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for path in given.file:
+        try:
+            found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ParameterError(f"{path} cannot be read as YAML: {error}") from None
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise ParameterError(f"{path} holds no parameters; expected lines such as `topic: ledger-events`")
+        values |= found
+    return values | {name: Settings.parse(name, text) for name, text in given.parameter}
+
+
+_CHECKED = ("bootstrap_servers", "topic", "client_config")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recovery-kit", description=__doc__, epilog=_EPILOG)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="start a Kafka, simulate an incident on it, run the notebooks on that")
+    demo.add_argument("--run-dir", default="runs/demo", help="folder to keep the run in (default: %(default)s)")
+    demo.set_defaults(command=_demo)
+
+    run = commands.add_parser("run", help="run the notebooks into a run directory", epilog=_EPILOG)
+    check = commands.add_parser("check", help="look whether a topic can be read, and whether its messages fit")
+    check.add_argument("--bootstrap-servers", help="host:port of the cluster, several joined by commas")
+    check.add_argument("--topic", help="topic to look at, several joined by commas")
+    check.add_argument("--client-config", help="path of a client.properties file")
+    for command, what in ((run, _run), (check, _check)):
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.description = "parameters:\n" + "\n".join(
+            f"  {f.name:<18} {f.metadata['help']}" for f in dataclasses.fields(Settings)
+        )
+        command.add_argument("-f", "--file", action="append", default=[], help="YAML file with parameters")
+        command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+        command.set_defaults(command=what)
+
+    sandbox = commands.add_parser("sandbox", help="keep a Kafka with the simulated incident up")
+    sandbox.add_argument("during", nargs="*", metavar="-- command", help="run this while it is up, then end")
+    sandbox.set_defaults(command=_sandbox)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The compiled part of the search for windows: over millions of events, in integers, without the interpreter.
+
+Amounts are whole numbers of the smallest unit, modulo 2**64: equality then still means equality (a chance of 2**-64
+apart), also where sums of amounts with many decimals pass 64 bits. Compiled by numba at first use, and kept on disk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_jit = njit(cache=True, nogil=True)
+
+
+@_jit
+def pairs(starts, prefix, index, target, slack, most):  # type: ignore[no-untyped-def]
+    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie `target` apart, give or take `slack`.
+
+    `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
+    sort. A key with more than `most` pairs says nothing of where the window is, and gives none.
+    """
+    keys = len(target)
+    counts = np.zeros(keys + 1, np.int64)
+    found_i = np.empty(0, np.int64)
+    found_j = np.empty(0, np.int64)
+    for fill in range(2):
+        if fill:
+            for g in range(keys):
+                counts[g + 1] += counts[g]
+            found_i = np.empty(counts[keys], np.int64)
+            found_j = np.empty(counts[keys], np.int64)
+        for g in range(keys):
+            begin, end = starts[g], starts[g + 1]
+            if fill and counts[g + 1] == counts[g]:
+                continue
+            v, n, before = begin, 0, np.int64(0)
+            at = counts[g]
+            for u in range(begin, end):
+                low = prefix[u] + target[g] - slack
+                if u > begin and low < before:  # the sum passed 2**63 and came round
+                    v = begin
+                before = low
+                while v < end and prefix[v] < low:
+                    v += 1
+                w = v
+                while w < end and prefix[w] - low <= 2 * slack and prefix[w] >= low:
+                    if index[w] > index[u]:
+                        if fill:
+                            found_i[at + n] = index[u]
+                            found_j[at + n] = index[w]
+                        n += 1
+                        if n > most:
+                            break
+                    w += 1
+                if n > most:
+                    break
+            if not fill:
+                counts[g + 1] = n if n <= most else 0
+    return counts, found_i, found_j
+
+
+@_jit
+def cover(s0, s1, e0, e1, weight):  # type: ignore[no-untyped-def]
+    """Sweep rectangles [s0, s1] x [e0, e1] by s: at each s where one begins, the e under the most weight.
+
+    Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima over e.
+    """
+    edges = np.unique(np.concatenate((e0, e1 + 1)))
+    size = 1
+    while size < len(edges):
+        size *= 2
+    top = np.zeros(2 * size)
+    add = np.zeros(2 * size)
+    opens, closes = np.argsort(s0), np.argsort(s1)
+    left, right = np.searchsorted(edges, e0), np.searchsorted(edges, e1 + 1)
+    at_s = np.empty(len(s0), np.int64)
+    at_e = np.empty(len(s0), np.int64)
+    best = np.empty(len(s0))
+    n, shut = 0, 0
+    for o in range(len(s0)):
+        s = s0[opens[o]]
+        while shut < len(s0) and s1[closes[shut]] < s:
+            r = closes[shut]
+            _put(top, add, size, left[r], right[r], -weight[r])
+            shut += 1
+        r = opens[o]
+        _put(top, add, size, left[r], right[r], weight[r])
+        if o + 1 < len(s0) and s0[opens[o + 1]] == s:
+            continue
+        node = 1
+        while node < size:
+            node = 2 * node if top[2 * node] >= top[2 * node + 1] else 2 * node + 1
+        at_s[n], at_e[n], best[n] = s, edges[min(node - size, len(edges) - 1)], top[1]
+        n += 1
+    return at_s[:n], at_e[:n], best[:n]
+
+
+@_jit
+def _put(top, add, size, left, right, weight):  # type: ignore[no-untyped-def]
+    a, b = left + size, right + size
+    first, last = a, b - 1
+    while a < b:
+        if a & 1:
+            top[a] += weight
+            add[a] += weight
+            a += 1
+        if b & 1:
+            b -= 1
+            top[b] += weight
+            add[b] += weight
+        a //= 2
+        b //= 2
+    for leaf in (first, last):
+        node = leaf // 2
+        while node:
+            top[node] = max(top[2 * node], top[2 * node + 1]) + add[node]
+            node //= 2
+
+
+@_jit
+def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, low, high, near):  # type: ignore[no-untyped-def]
+    """Move one edge of a window outwards, an event at a time; where do the fewest keys stay off?
+
+    Parameters
+    ----------
+    order : int64[n]
+        Events as the edge passes them.
+    edge : int64[n]
+        Where the edge must be, for each event of `order`, so that the event is inside.
+    fixed, other, keep_from
+        The other edge, each event's own place against it, and whether the event must lie at or after it (1) or not
+        after it (-1).
+    key, change : arrays
+        Each event's key, and by how much the window would change its key's total.
+    left_over : int64[keys]
+        What is to be explained.
+    low, high, near
+        The edge may be from `low` to `high`; of equally good places the one nearest to `near` is taken.
+
+    Returns
+    -------
+    edge, gain
+        Keys put right less keys put wrong.
+    """
+    state = left_over.copy()
+    up = keep_from > 0
+    gain, best, best_edge = 0, -(2**62), near
+    n = len(order)
+    at = np.int64(fixed)
+    for step in range(n + 1):
+        place = edge[order[step]] if step < n else (high if up else low)
+        if step == n or place != at:
+            # The edge may rest anywhere from `at` to before `place`.
+            if up:
+                a, b = max(at, low), min(place - 1 if step < n else high, high)
+            else:
+                a, b = max(place + 1 if step < n else low, low), min(at, high)
+            if a <= b:
+                rest = min(max(near, a), b)
+                if gain > best or (gain == best and abs(rest - near) < abs(best_edge - near)):
+                    best, best_edge = gain, rest
+            if step == n:
+                break
+            at = place
+        i = order[step]
+        if (other[i] - fixed) * keep_from >= 0:
+            k = key[i]
+            off = abs(state[k]) > slack
+            state[k] -= change[i]
+            gain += off - (abs(state[k]) > slack)
+    return best_edge, best
+
+
+@_jit
+def sums(first, last, begin, end, key, change, keys):  # type: ignore[no-untyped-def]
+    """By how much a window changes each key's total, and how many of each key's events lie in it."""
+    total = np.zeros(keys, np.int64)
+    count = np.zeros(keys, np.int64)
+    for i in range(len(key)):
+        if first[i] >= begin and last[i] <= end:
+            total[key[i]] += change[i]
+            count[key[i]] += 1
+    return total, count

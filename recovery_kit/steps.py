@@ -1,0 +1,271 @@
+"""What notebooks share: a run's steps, kept in a folder as Parquet, each whole or not there at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recovery_kit import _show
+from recovery_kit.dedup import Dedup, dedup
+from recovery_kit.errors import RunError
+from recovery_kit.replay import Replay, replay
+from recovery_kit.schema import EventSchema
+from recovery_kit.settings import Settings
+from recovery_kit.tables import read_totals
+from recovery_kit.window import Window
+
+if TYPE_CHECKING:
+    from recovery_kit.reconcile import Reconciliation
+    from recovery_kit.totals import Totals
+
+
+class Run:
+    """One run's settings, and its steps where a run directory is named.
+
+    Attributes
+    ----------
+    settings : Settings
+        With the demo's values filled in when no cluster is named.
+    folder : Path or None
+        The run directory.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._demo = settings.wants_demo
+        if self._demo:
+            from recovery_kit.sandbox import demo
+
+            settings = settings.on_demo(demo())
+        self.settings = settings
+        self.folder = Path(settings.run_dir) if settings.run_dir else None
+        self._replay: Replay | None = None
+        self._dedup: Dedup | None = None
+
+    def replay(self, *, fresh: bool = False) -> Replay:
+        """The replay that the run directory holds, or a new one, which is then kept.
+
+        Parameters
+        ----------
+        fresh : bool
+            Read the log anew whatever is stored.
+
+        Raises
+        ------
+        RunError
+            The stored replay is of another log, window or schema than these settings name.
+        """
+        if self._replay is None or fresh:
+            self._replay = self._replayed(fresh=fresh)
+        return self._replay
+
+    def dedup(self, *, fresh: bool = False) -> Dedup:
+        """The dedup that the run directory holds, or a new one of `replay`, which is then kept."""
+        if self._dedup is None or fresh:
+            self._dedup = self._deduped(fresh=fresh)
+        return self._dedup
+
+    def _replayed(self, *, fresh: bool) -> Replay:
+        source = self.settings.source
+        names = ("topic", "bootstrap_servers", "since", "until", "partitions")
+        about = {n: source[n] for n in names} | {"schema": source["schema"].to_dict()}
+        if self._demo:
+            about["bootstrap_servers"] = "demo"  # another port each time
+        stored = None if fresh else self._load("replay", about, must_match=True)
+        if stored is None:
+            found = replay(**source)
+            self._keep("replay", found, about)
+            return found
+        return Replay(
+            **stored.frames,
+            verdict=stored.facts["verdict"],
+            schema=EventSchema(**stored.facts["schema"]),
+            source=stored.facts["source"],
+            window=_window(stored.facts["window"]),
+            notes=tuple(stored.facts["notes"]),
+        )
+
+    def _deduped(self, *, fresh: bool) -> Dedup:
+        about = {"on_conflict": self.settings.on_conflict, "of": self._token("replay")}
+        stored = None if fresh else self._load("dedup", about, must_match=False)
+        if stored is None:
+            found = dedup(self.replay().events, on_conflict=self.settings.on_conflict)
+            self._keep("dedup", found, about | {"of": self._token("replay")})
+            return found
+        return Dedup(**stored.frames, on_conflict=stored.facts["on_conflict"], counts=stored.facts["counts"])
+
+    def keep(self, totals: Totals, reconciliation: Reconciliation) -> None:
+        """Write the totals and the divergences where people and other tools find them; nothing without a run directory.
+
+        Leaves ``totals.parquet``, ``reconciliation.parquet``, ``divergences.parquet`` and ``divergences.csv``, and
+        ``summary.json``, each written under another name and then renamed.
+        """
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replay, worst = self.replay(), reconciliation.divergences
+        frames = {"totals": totals.table, "reconciliation": reconciliation.table, "divergences": worst}
+        for name, frame in frames.items():
+            write_whole(self.folder / f"{name}.parquet", partial(_write_frame, frame))
+        write_whole(self.folder / "divergences.csv", partial(_show.write_csv, worst))
+        counts = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
+        largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
+        summary = {
+            "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
+            | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
+            | {name: int(replay.coverage[name].sum()) for name in counts},
+            "dedup": self.dedup().counts,
+            "reconciliation": reconciliation.summary,
+            "largest": [{n: None if pd.isna(v) else v for n, v in row.items()} for row in largest.to_dict("records")],
+        }
+        write_json(self.folder / "summary.json", summary)
+
+    @property
+    def expected(self) -> pa.Table | None:
+        """The totals that the system of record holds; None when none are named."""
+        s = self.settings
+        columns = {"key": s.expected_key, "total": s.expected_total}
+        return read_totals(s.expected, columns=columns) if s.expected else None
+
+    @property
+    def opening(self) -> pa.Table | None:
+        """Totals as of ``since``; None when none are named."""
+        return read_totals(self.settings.opening, what="opening") if self.settings.opening else None
+
+    @property
+    def processed(self) -> str | None:
+        """Where the list of what the system applied is; None when there is none."""
+        return self.settings.processed or None
+
+    def _keep(self, step: str, result: Any, about: Mapping[str, Any]) -> None:
+        if self.folder is None:
+            return
+        facts: dict[str, Any] = {}
+        frames: dict[str, pd.DataFrame] = {}
+        for f in dataclasses.fields(result):
+            value = getattr(result, f.name)
+            (frames if isinstance(value, pd.DataFrame) else facts)[f.name] = value
+        facts = json.loads(json.dumps(facts, default=_plain))
+
+        def write(folder: Path) -> None:
+            folder.mkdir(parents=True)
+            for name, frame in frames.items():
+                _write_frame(frame, folder / f"{name}.parquet")
+            write_json(folder / "step.json", {"about": dict(about), "facts": facts, "frames": list(frames)})
+
+        write_whole(self.folder / "steps" / step, write)
+
+    def _load(self, step: str, about: Mapping[str, Any], *, must_match: bool) -> _Stored | None:
+        if self.folder is None or not (path := self.folder / "steps" / step / "step.json").exists():
+            return None
+        told = read_json(path)
+        asked = json.loads(json.dumps(about, default=_plain))
+        if told["about"] != asked:
+            differ = [n for n in asked if told["about"].get(n) != asked[n]]
+            if must_match:
+                raise RunError(
+                    f"{self.folder} holds a {step} with another {', '.join(differ)} than this one names. Use the same "
+                    "parameters, or another run_dir, or run 01_replay first, which reads the log anew"
+                )
+            return None
+        frames = {name: _show.to_pandas(pq.read_table(path.parent / f"{name}.parquet")) for name in told["frames"]}
+        return _Stored(frames, told["facts"])
+
+    def _token(self, step: str) -> str:
+        """What tells one stored step from the next; empty when there is none."""
+        path = self.folder / "steps" / step / "step.json" if self.folder else None
+        if path is None or not path.exists():
+            return ""
+        return hashlib.sha256(path.read_bytes() + str(path.stat().st_mtime_ns).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    frames: dict[str, pd.DataFrame]
+    facts: dict[str, Any]
+
+
+def open_run(namespace: Mapping[str, object]) -> Run:
+    """Begin a notebook's work: check its parameters, find or start the demo when no cluster is named.
+
+    Parameters
+    ----------
+    namespace : mapping
+        The notebook's ``globals()``; the parameters are picked out of it by name (`Settings`).
+
+    Raises
+    ------
+    ParameterError
+        A parameter of the wrong type.
+    SandboxError
+        The demo's Kafka cannot start.
+    """
+    return Run(Settings.of(namespace))
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file or folder under another name beside ``path``, then rename it: whole, or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        write(aside)
+        if path.is_dir():
+            shutil.rmtree(path)
+        aside.replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON that people read too; decimals as text, for JSON's numbers are floats to most readers."""
+    write_whole(
+        path, lambda aside: _write_text(aside, json.dumps(values, indent=1, default=_plain, ensure_ascii=False))
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote; a file that holds something else is a RunError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON: {error}. Remove it and run again") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path} does not hold what a run writes there. Remove it and run again")
+    return found
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression="zstd")
+
+
+def _window(facts: Mapping[str, Any]) -> Window:
+    offsets = ({(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets"))
+    return Window(facts["since_ms"], facts["until_ms"], *offsets)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, EventSchema):
+        return value.to_dict()
+    if isinstance(value, Window):
+        offsets = {
+            n: [[t, p, o] for (t, p), o in getattr(value, n).items()] for n in ("since_offsets", "until_offsets")
+        }
+        return {"since_ms": value.since_ms, "until_ms": value.until_ms} | offsets
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return str(value)

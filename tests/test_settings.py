@@ -1,0 +1,79 @@
+"""Settings: the one table of parameters."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recovery_kit.errors import ParameterError, SchemaError
+from recovery_kit.settings import Settings
+
+
+def test_values_are_picked_out_of_a_namespace() -> None:
+    settings = Settings.of({"topic": "t", "decimals": 3, "timeout": 5, "np": object(), "_": None})
+    assert (settings.topic, settings.decimals, settings.timeout, settings.key_field) == ("t", 3, 5.0, "")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(
+        ParameterError, match=r"there is no parameter 'bootstrap_server'. Did you mean 'bootstrap_servers'\?"
+    ):
+        Settings.of({"bootstrap_server": "x"}, strict=True)
+    with pytest.raises(ParameterError, match=r"no parameter 'tpoic'. Did you mean 'topic'\?"):
+        Settings.parse("tpoic", "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"topic": 12}, "topic is 12, a whole number; expected text in quotes"),
+        ({"decimals": "2"}, "decimals is '2', text; expected a whole number"),
+        ({"decimals": True}, "decimals is True, true or false; expected a whole number"),
+        ({"allow_incomplete": 1}, "allow_incomplete is 1, a whole number; expected true or false"),
+        ({"effects": [1]}, "effects is .1., of type list; expected a mapping"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        Settings.of(values)
+
+
+def test_text_of_a_command_line_stays_text() -> None:
+    assert Settings.parse("topic", "0012") == "0012"
+    assert Settings.parse("decimals", "3") == 3
+    assert Settings.parse("allow_incomplete", "True") is True
+    assert Settings.parse("effects", '{"credit": 1}') == {"credit": 1}
+    for name, text in (("allow_incomplete", "1"), ("decimals", "two"), ("effects", "credit")):
+        with pytest.raises(ParameterError, match=name):
+            Settings.parse(name, text)
+
+
+@given(st.text())
+def test_any_text_of_a_command_line_survives(text: str) -> None:
+    assert Settings.of({"since": Settings.parse("since", text)}).since == text
+
+
+def test_paths_become_absolute_and_urls_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.of({"expected": "e.csv", "opening": "s3://b/o.parquet", "run_dir": ""}, strict=True)
+    assert settings.expected == str(tmp_path / "e.csv")
+    assert settings.opening == "s3://b/o.parquet"
+    assert settings.run_dir == ""
+
+
+def test_the_arguments_of_a_replay() -> None:
+    source = Settings(topic="a, b", partitions="0,3", key_field="k", effects={"credit": 1}, decimals=4).source
+    assert (source["topic"], source["partitions"], source["since"]) == (["a", "b"], [0, 3], None)
+    assert (source["schema"].key, source["schema"].decimals, dict(source["schema"].effects)) == ("k", 4, {"credit": 1})
+    with pytest.raises(ParameterError, match="topic is empty"):
+        Settings().source  # noqa: B018
+    with pytest.raises(ParameterError, match="partitions is 'x'"):
+        Settings(topic="t", partitions="x").source  # noqa: B018
+    with pytest.raises(SchemaError, match="the effect of 'add' is 0.5"):
+        Settings(topic="t", effects={"add": 0.5}).source  # noqa: B018
+
+
+def test_values_come_back_from_their_dictionary() -> None:
+    settings = Settings(topic="t", effects={"fee": "-0.5", "add": 1})
+    assert Settings.of(settings.to_dict(), strict=True) == settings

@@ -1,0 +1,108 @@
+"""Steps: what one notebook keeps, the next reads; a step is whole or not there."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kafka import KafkaProducer
+
+from recovery_kit import steps
+from recovery_kit.errors import RunError
+from recovery_kit.sandbox import Kafka
+from recovery_kit.settings import Settings
+from recovery_kit.steps import Run, write_whole
+
+
+@pytest.fixture(scope="module")
+def topic(broker: Kafka) -> str:
+    broker.create_topic("test-steps", partitions=2)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    for i in range(10):
+        producer.send("test-steps", b'{"id": "e%d", "type": "add", "value": 1}' % (i % 8), key=b"k", partition=i % 2)
+    producer.send("test-steps", b"broken", key=b"k", partition=0, headers=[("h", b"1"), ("h", b"2")])
+    producer.send("test-steps", None, key=b"k", partition=1)
+    producer.flush()
+    producer.close()
+    return "test-steps"
+
+
+def begin(broker: Kafka, topic: str, folder: Path, **values: object) -> Run:
+    named = {"bootstrap_servers": broker.bootstrap_servers, "topic": topic, "run_dir": str(folder)}
+    return Run(Settings.of(named | values))
+
+
+def same(one: object, other: object) -> None:
+    """Two results, field by field."""
+    for name, value in vars(one).items():
+        kept = getattr(other, name)
+        if isinstance(value, pd.DataFrame):
+            pd.testing.assert_frame_equal(value, kept)
+        else:
+            assert value == kept
+
+
+def test_a_stored_step_comes_back_as_it_was(
+    broker: Kafka, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begin(broker, topic, tmp_path, since='{"0": 0, "1": 0}')
+    replay, d = first.replay(), first.dedup()
+    assert d.counts == {"events": 10, "unique": 8, "redelivered": 2, "conflicting": 0}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("read or worked out again what is stored")
+
+    monkeypatch.setattr(steps, "replay", refuse)
+    monkeypatch.setattr(steps, "dedup", refuse)
+    second = begin(broker, topic, tmp_path, since='{"0": 0, "1": 0}')
+    same(replay, second.replay())
+    same(d, second.dedup())
+
+
+def test_another_log_than_the_stored_one_is_an_error(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    begin(broker, topic, tmp_path).replay()
+    with pytest.raises(RunError, match="holds a replay with another decimals|schema than this one names"):
+        begin(broker, topic, tmp_path, decimals=3).replay()
+    assert begin(broker, topic, tmp_path, decimals=3).replay(fresh=True).schema.decimals == 3
+
+
+def test_another_choice_or_another_replay_makes_a_new_dedup(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    begin(broker, topic, tmp_path).dedup()
+    assert begin(broker, topic, tmp_path, on_conflict="last").dedup().on_conflict == "last"
+    before = begin(broker, topic, tmp_path)
+    before.dedup()
+    kept = (tmp_path / "steps" / "dedup" / "step.json").stat().st_mtime_ns
+    begin(broker, topic, tmp_path).replay(fresh=True)
+    begin(broker, topic, tmp_path).dedup()
+    assert (tmp_path / "steps" / "dedup" / "step.json").stat().st_mtime_ns > kept
+
+
+def test_without_a_run_directory_nothing_is_kept(
+    broker: Kafka, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept_nowhere = Run(Settings(bootstrap_servers=broker.bootstrap_servers, topic=topic))
+    kept_nowhere.dedup()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    """Fault 38: no half-written step is taken for whole."""
+    target = tmp_path / "step"
+    write_whole(target, lambda folder: (folder.mkdir(), (folder / "a").write_text("old")))
+
+    def fail(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "a").write_text("new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(target, fail)
+    assert (target / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]
+
+
+def test_a_damaged_step_is_told(tmp_path: Path, broker: Kafka, topic: str) -> None:
+    begin(broker, topic, tmp_path).replay()
+    (tmp_path / "steps" / "replay" / "step.json").write_text("{")
+    with pytest.raises(RunError, match="is not JSON"):
+        begin(broker, topic, tmp_path).replay()

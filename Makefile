@@ -22,12 +22,13 @@ lab: $(INSTALLED) ## open JupyterLab on the notebooks
 test: $(INSTALLED) ## run every test; some of them: make test ARGS="-k dedup"
 	$(BIN)/pytest $(ARGS)
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/pytest --nbval --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+	$(BIN)/recovery-kit sandbox -- $(BIN)/pytest --nbval --nbval-cell-timeout 300 \
+	    --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 endif
 
 notebooks: $(INSTALLED) ## run the notebooks on the demo and keep their outputs in them
-	cd notebooks && ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	    --KernelManager.transport_encryption=auto --ExecutePreprocessor.record_timing=False *.ipynb
+	$(BIN)/recovery-kit sandbox -- $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	    --KernelManager.transport_encryption=auto --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lint: $(INSTALLED) ## check style and format, also of the notebooks
 	$(BIN)/ruff check

@@ -37,7 +37,7 @@ def shorten(text: object, width: int = 60) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
-def number(value: object) -> str:
+def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a dash."""
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return "–"
@@ -48,8 +48,8 @@ def number(value: object) -> str:
     if isinstance(value, pd.Timestamp):
         return value.tz_convert("UTC").strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
     if isinstance(value, bytes):
-        return shorten(value.decode("utf-8", "backslashreplace"))
-    return shorten(value)
+        return shorten(value.decode("utf-8", "backslashreplace"), width)
+    return shorten(value, width)
 
 
 def html_card(
@@ -66,7 +66,7 @@ def html_card(
 def text_card(title: str, facts: Facts, notes: Iterable[str] = ()) -> str:
     """One result as text: the title, then aligned facts, then notes."""
     width = max((len(label) for label, _ in facts), default=0)
-    lines = [clean(title)] + [f"  {label:<{width}}  {number(v)}" for label, v in facts]
+    lines = [clean(title)] + [f"  {label:<{width}}  {number(v, 110)}" for label, v in facts]
     return "\n".join(lines + [f"  ! {clean(n)}" for n in notes])
 
 

@@ -151,7 +151,7 @@ def _edges(sizes: pl.Series) -> list[Decimal]:
     least, most = ordered[0], ordered[-1]
     low, high = least.adjusted(), most.adjusted()
     steps = (1, 2, 5) if high - low < 4 else (1,)
-    # Written out, for polars takes 1E+1 to be 1 when it compares.
+    # Written out, for polars 2.1 compares wrongly with a Decimal that is written 1E+1.
     made = [Decimal(f"{Decimal(step).scaleb(decade):f}") for decade in range(low, high + 2) for step in steps]
     first = max(at for at, edge in enumerate(made) if edge <= least)
     last = min(at for at, edge in enumerate(made) if edge > most)
@@ -176,4 +176,6 @@ def caveat(r: Reconciliation) -> str:
 
 def none_differs(r: Reconciliation) -> str:
     """That there is nothing to draw, in words."""
+    if r.summary["statuses"]["not compared"]:
+        return f"No expected totals were given for the {draw.some(len(r.table), 'key')}, so there is nothing to draw."
     return f"Expected and recovered totals agree for all {draw.some(len(r.table), 'key')}, so there is nothing to draw."

@@ -60,8 +60,8 @@ def chart(title: str, alt: str, *, height: float = 4.0) -> Chart:
 
 def nothing(title: str, alt: str) -> Chart:
     """A figure that says in words that there is nothing to draw."""
-    fig = chart(title, alt, height=1.3)
-    fig.text(0.01, 0.2, textwrap.fill(alt, 110))
+    fig = chart(title, alt, height=1.0)
+    fig.text(0.01, 0.25, textwrap.fill(alt, 110))
     return fig
 
 

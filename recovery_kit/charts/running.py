@@ -29,7 +29,7 @@ def running(
     unique : DataFrame
         Events table, one row an event.
     r : Reconciliation
-    keys : sequence of str, optional
+    keys : str or sequence of str, optional
         The keys to draw. Not given: the `most` with the largest differences.
     most : int
         Panels at most, also of `keys`.
@@ -50,7 +50,8 @@ def running(
     import polars as pl
 
     table = columns.polars(r.table, "key", "expected", "recovered", "difference", "status")
-    chosen = divergent(r)["key"].head(most).to_list() if keys is None else list(keys)[:most]
+    wanted = [keys] if isinstance(keys, str) else keys
+    chosen = divergent(r)["key"].head(most).to_list() if wanted is None else list(wanted)[:most]
     if not chosen:
         return draw.nothing("No running totals", none_differs(r))
     facts = {row["key"]: row for row in table.filter(pl.col("key").is_in(chosen)).to_dicts()}
@@ -96,12 +97,12 @@ def _panel(
     draw.time_axis(ax, over, ticks=5)
     draw.amount_axis(ax.yaxis)
     ax.grid()
-    ax.set_title(draw.label(key, 32))
+    ax.set_title(draw.label(key, 24), fontsize=9)
     if fact is None:
         ax.text(0.5, 0.5, _told(fact), transform=ax.transAxes, ha="center", fontsize=8)
         return
     # On its own, so that a key written from right to left does not turn the amount around.
-    ax.set_title(draw.signed(fact["difference"]), loc="right")
+    ax.set_title(draw.signed(fact["difference"]), loc="right", fontsize=9)
     mine = ours.filter(key=key)
     # The final total is what reconcile found, so what the steps do not explain is the opening total.
     opening = (fact["recovered"] or Decimal(0)) - (mine["run"][-1] if len(mine) else Decimal(0))

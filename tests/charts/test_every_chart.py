@@ -5,7 +5,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -76,6 +76,13 @@ def test_labels_stay_inside_the_picture_and_apart(name: str) -> None:
     chart = EVERY[name](found(rename=dict(zip(KEYS, ["W" * 90, "Ẅ" * 90, "$x^2$", "م" * 90], strict=True))))
     chart.draw_without_rendering()
     whole = chart.bbox
+    titles = (
+        [ax.title for ax in chart.axes],
+        [ax._left_title for ax in chart.axes],
+        [ax._right_title for ax in chart.axes],
+    )
+    told = [t.get_window_extent() for side in titles for t in side if t.get_text()]
+    assert not any(a.overlaps(b) for a, b in combinations(told, 2))
     for ax in chart.axes:
         for ticks in (ax.xaxis, ax.yaxis):
             texts = [t for t in ticks.get_ticklabels() if t.get_text()]

@@ -37,7 +37,7 @@ def statuses(r: Reconciliation) -> Chart:
             "No keys", "Neither the log nor the expected totals hold a key, so there is nothing to draw."
         )
     found = {status: n for (status,), n in columns.counts(columns.polars(r.table, "status"), ["status"]).items()}
-    rows = [*STATUSES, *sorted(set(found) - set(STATUSES))]
+    rows = [status for status in STATUSES if status != "not compared" or status in found]
     numbers = [found.get(row, 0) for row in rows]
     title = (
         f"{keys - numbers[0]:,} of {draw.some(keys, 'key')} not matched"
@@ -46,6 +46,8 @@ def statuses(r: Reconciliation) -> Chart:
     )
     if found.get("indeterminate"):
         title = f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be settled{caveat(r)}"
+    if found.get("not compared"):
+        title = f"{draw.some(keys, 'key')} recovered, and nothing to compare with"
     texts = [f"{n:,} ({100 * n / keys:.1f} %)" for n in numbers]
     fig = draw.chart(
         title, "Keys: " + ", ".join(f"{s} {t}" for s, t in zip(rows, texts, strict=True)) + ".", height=2.6
@@ -176,6 +178,6 @@ def caveat(r: Reconciliation) -> str:
 
 def none_differs(r: Reconciliation) -> str:
     """That there is nothing to draw, in words."""
-    if r.summary["statuses"]["not compared"]:
+    if (columns.polars(r.table, "status")["status"] == "not compared").any():
         return f"No expected totals were given for the {draw.some(len(r.table), 'key')}, so there is nothing to draw."
     return f"Expected and recovered totals agree for all {draw.some(len(r.table), 'key')}, so there is nothing to draw."

@@ -117,3 +117,11 @@ def test_keys_that_diverge_in_their_counts_alone_are_said() -> None:
     log = [("1", "add", "1.00", "a", 0, "t", 0, 0)]
     chart = charts.largest(reconcile(totals(to_pandas(events(log))), expected))
     assert "1 more diverge though their totals are equal" in chart.alt
+
+
+def test_without_expected_totals_no_chart_says_that_keys_agree() -> None:
+    unique = events([("1", "add", "1.00", "a", 0, "t", 0, 0)])
+    r = reconcile(totals(unique), None)
+    assert charts.statuses(r).alt.startswith("1 key recovered, and nothing to compare with")
+    for fig in (charts.largest(r), charts.distribution(r), charts.running(unique, r), charts.where_in_log(unique, r)):
+        assert "No expected totals were given" in fig.alt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import time
 import warnings
@@ -39,9 +40,9 @@ def dead_brokers() -> Iterator[None]:
     kafka-python leaves the socket of a connection that was refused to the garbage collector, which then warns. It
     also logs each refusal, and pytest would keep those records, and the sockets with them, for later.
     """
-    from recovery_kit.sandbox.node import quiet
-
-    with warnings.catch_warnings(), quiet():
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
         yield
         gc.collect()
+    logging.getLogger("kafka").setLevel(logging.NOTSET)

@@ -96,6 +96,7 @@ class Kafka:
         SandboxError
             When it cannot start; says why and what to do, with what the broker's log tells.
         """
+        lease.runtime_folder()  # where that cannot be used, say so before fetching anything
         java = find_java()
         classpath = ":".join(map(str, jars(self.version, progress=self._progress)))
         self._java = [java, f"-Xmx{self._heap_mb}m", *_JVM, "-cp", classpath]

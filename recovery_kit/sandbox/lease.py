@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from typing import Any
 from recovery_kit.errors import SandboxError
 from recovery_kit.sandbox import keeper
 
-_LONGEST_SOCKET_PATH = 100  # bytes; Linux allows 107, macOS 103
+_LONGEST = 103 - len("/kafka-abcdefgh/lease")  # bytes that leave room for a socket: macOS allows 103, Linux 107
 
 
 class Lease:
@@ -91,28 +90,24 @@ def new() -> Lease:
     Raises
     ------
     SandboxError
-        When the temporary folder is not safe to use or too long a path, or the keeper does not start.
+        When the temporary folder cannot be used, or the keeper does not start.
     """
     parent = runtime_folder()
     with locked(parent / "lock"):
         _sweep(parent)
         folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=parent))
         alive = os.open(folder, os.O_RDONLY)  # the keeper inherits this descriptor, and with it the lock
-        fcntl.flock(alive, fcntl.LOCK_EX)
-    if len(os.fsencode(folder / keeper.SOCKET)) > _LONGEST_SOCKET_PATH:
-        shutil.rmtree(folder)
-        raise SandboxError(f"the path {folder} is too long for a socket; set TMPDIR to a shorter folder, such as /tmp")
+        _lock(alive)
     ours, theirs = socket.socketpair()
     try:
-        with (folder / "keeper.log").open("wb") as log:
-            subprocess.run(  # comes back at once: the keeper lets go of us
-                [sys.executable, "-I", "-S", keeper.__file__, str(folder)],
-                stdin=theirs.fileno(), stdout=log, stderr=log, cwd="/", pass_fds=(alive,), start_new_session=True, env=_environment(), check=True,
-            )  # fmt: skip
+        _spawn(folder, theirs.fileno(), alive)
+        return Lease(folder, ours)
+    except BaseException:
+        ours.close()
+        raise
     finally:
         theirs.close()
         os.close(alive)
-    return Lease(folder, ours)
 
 
 def join(folder: Path) -> Lease | None:
@@ -132,9 +127,16 @@ def runtime_folder() -> Path:
     Raises
     ------
     SandboxError
-        When something of that name is there that others own or can enter.
+        When something of that name is there that others own or can enter, its path is too long for a socket in
+        it, or the system is not a POSIX one.
     """
+    if os.name != "posix":
+        raise SandboxError("the sandbox needs Linux or macOS; elsewhere, use a cluster of your own")
     folder = Path(tempfile.gettempdir()) / f"recovery-kit-{os.getuid()}"
+    if len(os.fsencode(folder)) > _LONGEST:
+        raise SandboxError(
+            f"the path {folder} is too long for a socket in it; set TMPDIR to a shorter one, such as /tmp"
+        )
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -166,20 +168,41 @@ def locked(path: Path, *, timeout: float = 600.0, waiting: str = "") -> Iterator
     """
     deadline = time.monotonic() + timeout
     with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise SandboxError(
-                        f"another process has held {path} for {timeout:.0f} s; end it and run again"
-                    ) from None
+        while not _lock(file.fileno()):
+            if time.monotonic() > deadline:
+                raise SandboxError(f"another process has held {path} for {timeout:.0f} s; end it and run again")
             if waiting:
                 print(waiting, file=sys.stderr, flush=True)
                 waiting = ""
             time.sleep(0.05)
         yield
+
+
+def _spawn(folder: Path, first_lease: int, alive: int) -> None:
+    command = [sys.executable, "-I", "-S", keeper.__file__, str(folder)]
+    with (folder / "keeper.log").open("wb") as log:
+        subprocess.run(  # comes back at once: the keeper lets go of its parent
+            command,
+            stdin=first_lease,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            pass_fds=(alive,),
+            start_new_session=True,
+            env=_environment(),
+            check=True,
+        )
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file or folder if nobody else has; the lock goes with the last process that has it open."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sweep(parent: Path) -> None:
@@ -188,8 +211,8 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             directory = os.open(folder, os.O_RDONLY)
             try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if _lock(directory):
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(directory)
 

@@ -140,9 +140,9 @@ def test_too_long_a_path_is_refused(own_folder, monkeypatch):
     deep = own_folder / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with pytest.raises(SandboxError, match="set TMPDIR to a shorter folder"):
+    with pytest.raises(SandboxError, match="too long for a socket in it; set TMPDIR"):
         lease.new()
-    assert not list(lease.runtime_folder().glob("kafka-*"))
+    assert not list(deep.iterdir())
 
 
 def test_a_lock_is_waited_for_and_then_given_up(own_folder, capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import narwhals as nw
 import pyarrow as pa
@@ -45,6 +46,9 @@ EVENT_KINDS = {
 }
 """What each column of an events table holds; ``EventSchema.arrow_types`` has the exact types."""
 
+known_unique: WeakValueDictionary[int, Any] = WeakValueDictionary()
+"""Tables that dedup made, by identity: to count 10 million distinct ids again takes a second and a gigabyte."""
+
 NO_FLOATS = (
     "A float cannot hold money exactly, and what it lost cannot be found again: "
     "go back to the text the amounts came from and make decimals of it, such as decimal128(28, 2)"
@@ -74,11 +78,27 @@ def opened(frame: Any, *, what: str) -> tuple[Table, Back]:
     form = entered.implementation
     if not (form.is_pandas() or form.is_pyarrow() or form.is_polars()):
         raise TableError(f"{what} is a table of {form.value}; {expected}")
-    try:
+    if form.is_polars():
         table = entered.lazy().collect("polars").lazy()
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise TableError(f"{what} has a column that mixes types: {shorten(error, 200)}") from error
+    else:
+        table = _from_arrow(frame if form.is_pyarrow() else _arrow(frame, what))
     return table, lambda done: _in_form(done, form)
+
+
+def _arrow(frame: pd.DataFrame, what: str) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise TableError(f"{what} has a column of mixed types: {shorten(error, 200)}") from error
+
+
+def _from_arrow(table: pa.Table) -> Table:
+    import polars as pl
+
+    # Chunks stay as they are: joining them, as narwhals would, copies the whole table.
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)  # a Series is what polars makes of an array
+    return nw.from_native(frame.lazy())
 
 
 def _in_form(table: Table, form: nw.Implementation) -> Any:

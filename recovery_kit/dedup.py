@@ -145,6 +145,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     if result.counts["events"] != sum(result.counts[name] for name in ("unique", "redelivered", "conflicting")):
         _check_places(table)  # ids that stand once are looked at only now
         raise IdentityError(f"events = unique + redelivered + conflicting does not hold: {result.counts}")
+    _frames.known_unique[id(unique)] = unique
     return result
 
 

@@ -95,7 +95,8 @@ def totals(unique: Any, *, opening: Any = None) -> Totals:
     needs = ("effect", "key", "time")
     schema = _frames.require(table, needs, what="unique")
     extremes = {"least": nw.col("effect").min(), "most": nw.col("effect").max()}
-    ids = {"ids": nw.col("event_id").n_unique()} if "event_id" in schema else {}
+    known = _frames.known_unique.get(id(unique)) is unique
+    ids = {} if known or "event_id" not in schema else {"ids": nw.col("event_id").n_unique()}
     found = _frames.measured(table, needs, what="unique", **extremes, **ids)
     rows, most = found["rows"], _frames.largest([found["least"], found["most"]])
     if again := rows - found.get("ids", rows):

@@ -94,6 +94,11 @@ def test_the_summary_holds_exact_figures() -> None:
     }
 
 
+def test_the_middle_and_the_tail_of_the_divergences() -> None:
+    summary = reconcile(recovered(), expected({f"k{n}": str(-n) for n in range(1, 17)})).summary  # and 4, 7, 9, 1
+    assert (summary["divergent"], summary["median_difference"], summary["p90_difference"]) == (20, 7, 14)
+
+
 def test_all_matched() -> None:
     result = reconcile(recovered(), expected(OURS), replay=SimpleNamespace(verdict="complete"))
     assert result.verdict == "complete"

@@ -76,6 +76,12 @@ def test_text_files(tmp_path: Path, name: str, text: str | bytes) -> None:
         assert as_dict(read_totals(source)) == AMOUNTS
 
 
+def test_a_long_csv_with_line_breaks_in_cells(tmp_path: Path) -> None:
+    keys = [f"{n}\n,x" for n in range(200_000)]
+    path = write(tmp_path, "t.csv", "key,total\n" + "".join(f'"{key}",1\n' for key in keys))
+    assert read_totals(path)["key"].to_pylist() == keys
+
+
 def test_relative_paths_and_names_with_special_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "50%25 #1?.csv", CSV)
@@ -226,10 +232,9 @@ def test_a_count_of_events_is_a_whole_number(counts: Any) -> None:
 def test_keys_are_text_as_it_stands(tmp_path: Path) -> None:
     path = write(tmp_path, "t.csv", 'key,total\n0012,1\n12,2\n1e3,3\ntrue,4\nNA,5\n" x ",6\n"",7\n')
     assert list(as_dict(read_totals(path))) == ["0012", "12", "1e3", "true", "NA", " x ", ""]
-    lines = write(
-        tmp_path, "t.jsonl", '{"key": 12, "total": 1}\n{"key": "012", "total": 1}\n{"key": 1.0, "total": 1}\n'
-    )
-    assert list(as_dict(read_totals(lines))) == ["12", "012", "1.0"]
+    said = ["12", '"012"', "1.0", '"a\u2028b"']
+    lines = write(tmp_path, "t.jsonl", "\n".join(f'{{"key": {key}, "total": 1}}' for key in said))
+    assert list(as_dict(read_totals(lines))) == ["12", "012", "1.0", "a\u2028b"]
     assert list(as_dict(read_totals(frame(key=[7], total=[1])))) == ["7"]
 
 

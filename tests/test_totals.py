@@ -4,6 +4,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,13 @@ def test_repeated_ids_are_an_error_unless_the_ids_are_left_out() -> None:
     ]
 
 
+def test_a_table_made_from_a_unique_one_is_checked_anew() -> None:
+    unique = dedup(FORMS["pandas"](events(LOG))).unique
+    assert len(totals(unique).table) == 2
+    with pytest.raises(TableError, match="4 of 8 rows repeat an event id"):
+        totals(pd.concat([unique, unique]))
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -160,6 +168,12 @@ def test_sums_of_more_digits_than_a_float_or_pythons_default_context_has() -> No
         (Decimal("199999999999999999999999999.98"), 0),
         (largest, largest),
     ]
+
+
+def test_the_largest_amount_of_all_is_held() -> None:
+    nines = "9" * 36 + ".99"
+    result = totals(events([]), opening=pa.table({"key": ["a"], "total": [nines]}))
+    assert rows(result.table)[0]["total"] == Decimal(nines)
 
 
 def test_cards_read_well_and_are_escaped() -> None:

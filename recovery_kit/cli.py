@@ -1,9 +1,10 @@
-"""recovery-kit demo | run | check | sandbox: the commands, and the exit codes as a contract."""
+"""recovery-kit demo | run | history | purge | check | sandbox: the commands, and the exit codes as a contract."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import subprocess
 import sys
 import threading
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from recovery_kit import _show, errors
+from recovery_kit._keep import write_text
 from recovery_kit.errors import ParameterError, RecoveryKitError
+from recovery_kit.logs import LEVELS, log_to_stderr
 from recovery_kit.settings import Settings
 
-_EPILOG = "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, 130 interrupted"
+_EPILOG = "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, 130 interrupted (also by SIGTERM)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    log_to_stderr(given.log_level)
     try:
         code: int = given.command(given)
     except RecoveryKitError as error:
@@ -42,18 +46,53 @@ def _demo(given: argparse.Namespace) -> int:
     print(outcome)
     if outcome.exit_code != errors.DIVERGED:  # the incident is there to be found
         return outcome.exit_code or errors.ERROR
-    print(f"The demo went well. Open {given.run_dir}/notebooks, or `make lab` and change a notebook's parameters.")
+    print(f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a notebook's parameters.")
     return 0
 
 
 def _run(given: argparse.Namespace) -> int:
+    from recovery_kit.judge import fail_on
+    from recovery_kit.metrics import NAME, json_line
     from recovery_kit.run import run
 
-    values = _values(given)
-    values.setdefault("run_dir", f"runs/{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    outcome = run(Settings.of(values, strict=True))
-    print(outcome)
+    try:
+        values = _values(given)
+        values.setdefault("run_dir", f"runs/{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        settings, by = Settings.of(values, strict=True), fail_on(given.fail_on)
+        outcome = run(settings, cell_timeout=given.cell_timeout, fail_on=by)
+    except RecoveryKitError as error:
+        if given.json:
+            line = {"event": "recovery-kit run", "exit_code": error.exit_code, "error": _show.clean(error)}
+            print(json.dumps(line), flush=True)
+        raise
+    print(json_line(outcome.manifest, outcome.summary) if given.json else outcome, flush=True)
+    if given.metrics:
+        write_text(Path(given.metrics), (outcome.folder / NAME).read_text(encoding="utf-8"))
     return outcome.exit_code
+
+
+def _history(given: argparse.Namespace) -> int:
+    from recovery_kit.history import history
+
+    print(history(given.runs, topic=given.topic))
+    return 0
+
+
+def _purge(given: argparse.Namespace) -> int:
+    from recovery_kit.purge import is_run, purge
+
+    folder = Path(given.run_dir)
+    if is_run(folder) and not given.yes:
+        if not sys.stdin.isatty():
+            raise ParameterError("nobody is there to ask whether to delete; say --yes")
+        if input(f"Delete what runs kept in {folder}? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was deleted.")
+            return errors.ERROR
+    left = purge(folder)
+    print(
+        f"Deleted what runs kept in {folder}." + (f" Still there: {', '.join(map(_show.clean, left))}" if left else "")
+    )
+    return 0
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -101,16 +140,56 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
 _CHECKED = ("bootstrap_servers", "topic", "client_config")
 
 
+def _seconds(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; a run always has a limit")
+    return int(text)
+
+
+def _how_to_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--fail-on", action="append", default=[], metavar="THRESHOLD",
+        help="what makes the run fail, instead of any divergence and a replay that is not complete: keys=10 (so many "
+        "keys or more), amount=1000.00 (absolute differences of so much or more), incomplete; may be given again",
+    )  # fmt: skip
+    run.add_argument(
+        "--cell-timeout", type=_seconds, default=3600, help="seconds a cell may take (default: %(default)s)"
+    )
+    run.add_argument("--json", action="store_true", help="print one line of JSON, for log collectors, and nothing else")
+    run.add_argument("--metrics", help="where to write metrics.prom a second time, for Prometheus' textfile collector")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="recovery-kit", description=__doc__, epilog=_EPILOG)
+    told = "what to tell on standard error (default: %(default)s); info tells how a run comes along"
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--log-level", choices=LEVELS, default="warning", help=told)
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    demo = commands.add_parser("demo", help="start a Kafka, simulate an incident on it, run the notebooks on that")
+    demo = commands.add_parser(
+        "demo", help="start a Kafka, simulate an incident on it, run the notebooks on that", parents=[common]
+    )
     demo.add_argument("--run-dir", default="runs/demo", help="folder to keep the run in (default: %(default)s)")
     demo.set_defaults(command=_demo)
 
-    run = commands.add_parser("run", help="run the notebooks into a run directory", epilog=_EPILOG)
-    check = commands.add_parser("check", help="look whether a topic can be read, and whether its messages fit")
+    run = commands.add_parser("run", help="run the notebooks into a run directory", epilog=_EPILOG, parents=[common])
+    _how_to_run(run)
+
+    history = commands.add_parser(
+        "history", help="what is new, resolved and persisting over a folder of run directories", parents=[common]
+    )
+    history.add_argument("runs", help="folder of run directories")
+    history.add_argument("--topic", default="", help="look at the runs of this topic (default: that of the last run)")
+    history.set_defaults(command=_history)
+
+    purge = commands.add_parser("purge", help="delete what runs kept in a run directory", parents=[common])
+    purge.add_argument("run_dir", help="the run directory")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    purge.set_defaults(command=_purge)
+
+    check = commands.add_parser(
+        "check", help="look whether a topic can be read, and whether its messages fit", parents=[common]
+    )
     check.add_argument("--bootstrap-servers", help="host:port of the cluster, several joined by commas")
     check.add_argument("--topic", help="topic to look at, several joined by commas")
     check.add_argument("--client-config", help="path of a client.properties file")
@@ -123,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
         command.set_defaults(command=what)
 
-    sandbox = commands.add_parser("sandbox", help="keep a Kafka with the simulated incident up")
+    sandbox = commands.add_parser("sandbox", help="keep a Kafka with the simulated incident up", parents=[common])
     sandbox.add_argument("during", nargs="*", metavar="-- command", help="run this while it is up, then end")
     sandbox.set_defaults(command=_sandbox)
     return parser

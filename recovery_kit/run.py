@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-import getpass
-import platform
-import shutil
+import logging
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from recovery_kit import _show, errors
-from recovery_kit.errors import RunError
+from recovery_kit import _show, errors, manifest, metrics
+from recovery_kit._keep import read_json, write_json, write_text
+from recovery_kit.errors import ParameterError, RunError
+from recovery_kit.judge import FailOn, judge
+from recovery_kit.logs import Relay
+from recovery_kit.pseudonym import pseudonyms
+from recovery_kit.purge import alone, clear, kept, mark, refuse_foreign
 from recovery_kit.settings import Settings
-from recovery_kit.steps import read_json, write_json
 
 NOTEBOOKS = ("01_replay", "02_dedup", "03_reconcile", "04_divergences")
 CELL_TIMEOUT = 3600
@@ -31,17 +34,7 @@ _WORDS = {
     errors.INCOMPLETE: "REPLAY NOT COMPLETE",
     errors.INTERRUPTED: "interrupted",
 }
-_PACKAGES = (
-    "recovery-kit",
-    "kafka-python",
-    "pandas",
-    "pyarrow",
-    "polars",
-    "narwhals",
-    "numba",
-    "papermill",
-    "matplotlib",
-)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,12 +51,15 @@ class Outcome:
         What ``summary.json`` holds; empty where the run did not come so far.
     error : str
         What went wrong, for people; empty when nothing did.
+    manifest : dict
+        What ``manifest.json`` holds.
     """
 
     exit_code: int
     folder: Path
     summary: dict[str, Any]
     error: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         facts: list[tuple[str, object]] = []
@@ -85,22 +81,25 @@ class Outcome:
                     ("net difference", f"{_money(r['net_difference'])} (expected - recovered)"),
                     ("absolute differences", _money(r["absolute_difference"])),
                     *(
-                        (f"  {_show.shorten(d['key'], 24)}", f"{_money(d['difference'])}  {d['status']}")
+                        (f"  {_show.shorten(d['key'], 26)}", f"{_money(d['difference'])}  {d['status']}")
                         for d in self.summary["largest"]
                     ),
                 ]
         facts.append(("files", self.folder))
         word = _WORDS.get(self.exit_code, "ERROR")
+        if self.exit_code == errors.MATCHED and self.summary and judge(self.summary, FailOn()):
+            word = f"divergences, below what fails a run ({self.manifest.get('fail_on', '')})"
         return _show.text_card(
             f"recovery-kit: {word} (exit code {self.exit_code})", facts, [self.error] if self.error else []
         )
 
 
-def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT) -> Outcome:
+def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT, fail_on: FailOn | None = None) -> Outcome:
     """Run the notebooks into ``settings.run_dir``.
 
-    Leaves there the executed notebooks, the Parquet of each step, ``divergences.csv``, ``summary.json`` and, written
-    last, ``manifest.json``. What an earlier run left there is removed first.
+    Leaves there the executed notebooks, the Parquet of each step, ``divergences.csv``, ``summary.json``,
+    ``report.html``, ``metrics.prom`` and, written last, ``manifest.json``. What an earlier run left there is removed
+    first. SIGTERM ends it as Ctrl-C does, with a manifest that says so.
 
     Parameters
     ----------
@@ -108,6 +107,8 @@ def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT) -> Outcome:
         With absolute paths, as `Settings.of` makes them when strict.
     cell_timeout : int
         Seconds that one cell may take.
+    fail_on : FailOn, optional
+        What makes the run fail; not given: any divergence, and a replay that is not complete.
 
     Returns
     -------
@@ -117,43 +118,92 @@ def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT) -> Outcome:
     Raises
     ------
     ParameterError
-        No run directory is named.
+        No run directory is named, or a setting cannot work.
     RunError
-        Another run is under way in this directory.
+        Another run is under way in this directory, or it holds what no run wrote.
     """
     if not settings.run_dir:
-        raise errors.ParameterError("run_dir is empty; expected the folder to keep the run in")
+        raise ParameterError("run_dir is empty; expected the folder to keep the run in")
+    names = pseudonyms(settings)
     if not settings.wants_demo:
         settings.source  # noqa: B018  (a setting that cannot work is told before anything is removed)
     folder = Path(settings.run_dir)
-    started = _now()
-    with _alone(folder):
-        _clear(folder)
+    refuse_foreign(folder)
+    with _terminable(), alone(folder):
+        clear(folder)
+        mark(folder)
         if settings.wants_demo:
             from recovery_kit.sandbox import demo
 
             settings = settings.on_demo(demo())
-        code, error = errors.MATCHED, ""
+        return _run(settings, folder, cell_timeout, fail_on or FailOn(), names.about if names else None)
+
+
+def _run(settings: Settings, folder: Path, cell_timeout: int, fail_on: FailOn, names: dict[str, str] | None) -> Outcome:
+    began = time.monotonic()
+    facts = manifest.begun(settings)
+    code, error, taken = _notebooks(settings, folder, cell_timeout)
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
+    if not code:
+        code, error = _judged(settings, facts, summary, fail_on)
+    facts = {
+        "exit_code": code,
+        "error": error,
+        "started": facts.pop("started"),
+        "ended": manifest.now(),
+        "seconds": round(time.monotonic() - began, 1),
+        "fail_on": str(fail_on),
+        **facts,
+        "pseudonyms": names or {},
+        "notebooks": taken,
+        **manifest.captured(folder),
+    }
+    write_text(folder / metrics.NAME, metrics.exposition(facts, summary))
+    _report(folder, facts)
+    facts["outputs"] = manifest.outputs(folder, kept(folder))
+    write_json(folder / manifest.NAME, facts)
+    _log.info("ended with exit code %d after %.1f s: %s", code, facts["seconds"], folder)
+    return Outcome(code, folder, summary, error, facts)
+
+
+def _notebooks(settings: Settings, folder: Path, cell_timeout: int) -> tuple[int, str, list[dict[str, Any]]]:
+    """Execute the notebooks until one fails: the exit code so far, the error, and how long each one took."""
+    taken: list[dict[str, Any]] = []
+    try:
         for name in NOTEBOOKS:
-            code, error = _execute(name, settings, folder, cell_timeout)
+            began = time.monotonic()
+            _log.info("%s begins", name)
+            code, error = execute(notebooks_dir() / f"{name}.ipynb", settings, folder, cell_timeout=cell_timeout)
+            taken.append({"name": name, "seconds": round(time.monotonic() - began, 1)})
             if code:
-                break
-        summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
-        if not code and summary:
-            code = _judge(summary)
-        manifest = {
-            "exit_code": code,
-            "error": error,
-            "started": started,
-            "ended": _now(),
-            "by": _user(),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in _PACKAGES},
-            "parameters": settings.to_dict(),
-            "notebooks": [name for name in NOTEBOOKS if (folder / "notebooks" / f"{name}.ipynb").exists()],
-        }
-        write_json(folder / "manifest.json", manifest)
-    return Outcome(code, folder, summary, error)
+                _log.log(logging.WARNING if code != errors.ERROR else logging.ERROR, "%s", error)
+                return code, error, taken
+    except KeyboardInterrupt:
+        return errors.INTERRUPTED, "interrupted", taken
+    return errors.MATCHED, "", taken
+
+
+def _judged(settings: Settings, facts: dict[str, Any], summary: dict[str, Any], fail_on: FailOn) -> tuple[int, str]:
+    """The exit code of notebooks that all came to their end, by what they left and not by that alone."""
+    if not summary:
+        return (
+            errors.ERROR,
+            "the notebooks came to their end but left no summary.json: what they did cannot be relied on",
+        )
+    if changed := [now["parameter"] for now in manifest.inputs(settings) if now not in facts["inputs"]]:
+        return errors.ERROR, f"{', '.join(changed)}: the file changed while the run read it; run again"
+    return judge(summary, fail_on), ""
+
+
+def _report(folder: Path, facts: dict[str, Any]) -> None:
+    """Draw report.html. A run whose report cannot be drawn is whole all the same: its tables are there."""
+    try:
+        from recovery_kit.report import write_report
+
+        write_report(folder, manifest=facts)
+    except Exception as error:
+        _log.exception("report.html could not be written")
+        facts["report_error"] = f"{type(error).__name__}: {error}"
 
 
 def notebooks_dir() -> Path:
@@ -170,20 +220,31 @@ def demo(folder: str | Path) -> Outcome:
     return run(replace(Settings(), run_dir=str(Path(folder).resolve())))
 
 
-def _judge(summary: dict[str, Any]) -> int:
-    """The exit code of a run that came to its end."""
-    if summary["replay"]["verdict"] != "complete":
-        return errors.INCOMPLETE
-    return errors.DIVERGED if summary["reconciliation"]["divergent"] else errors.MATCHED
+def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int) -> tuple[int, str]:
+    """Execute one notebook into a run directory.
 
+    Parameters
+    ----------
+    source : Path
+        The notebook; the settings that are parameters of it are passed on.
+    settings : Settings
+    folder : Path
+        The run directory.
+    cell_timeout : int
+        Seconds that one cell may take.
 
-def _execute(name: str, settings: Settings, folder: Path, cell_timeout: int) -> tuple[int, str]:
+    Returns
+    -------
+    tuple of (int, str)
+        The exit code, 0 where every cell came to its end, and what went wrong.
+    """
     import papermill as pm
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    source = notebooks_dir() / f"{name}.ipynb"
-    known = pm.inspect_notebook(str(source))
+    name, known = source.stem, pm.inspect_notebook(str(source))
+    if settings.pseudonymize and "bootstrap_servers" in known and "pseudonymize" not in known:
+        return errors.ERROR, f"{name} has no parameter pseudonymize, and would show keys in clear; add it"
     values = {n: v for n, v in settings.to_dict().items() if n in known}
     target = folder / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +256,7 @@ def _execute(name: str, settings: Settings, folder: Path, cell_timeout: int) -> 
             progress_bar=False,
             execution_timeout=cell_timeout,
             kernel_name="python3",
+            stderr_file=Relay(_log) if _log.isEnabledFor(logging.INFO) else None,
             # ipykernel warns of a kernel that talks over TCP in the clear.
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         )
@@ -207,44 +269,30 @@ def _execute(name: str, settings: Settings, folder: Path, cell_timeout: int) -> 
     except KeyboardInterrupt:
         return errors.INTERRUPTED, "interrupted"
     except Exception as error:  # a dead kernel, a cell over its time, a notebook that is none: the run has failed
-        return errors.ERROR, f"{name}: {type(error).__name__}: {error}"
+        kind = type(error).__name__
+        then = ". If the system killed it, there was too little memory" if kind == "DeadKernelError" else ""
+        return errors.ERROR, f"{name}: {kind}: {error}{then}"
     return errors.MATCHED, ""
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run directory's lock, which the system drops when this process ends in whatever way."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another run is under way in {folder}; wait for it, or name another run_dir") from None
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, which a scheduler ends a run with, interrupt as Ctrl-C does: the kernel ends and the manifest tells."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
+        return
 
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, its manifest first, so that nothing stale looks whole."""
-    for name in ("manifest.json", "summary.json", "divergences.csv"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("totals", "reconciliation", "divergences"):
-        (folder / f"{name}.parquet").unlink(missing_ok=True)
-    for name in ("steps", "notebooks"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _money(text: str) -> str:
     from decimal import Decimal
 
     return f"{Decimal(text):,f}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name for this user id, as in many containers
-        return "unknown"

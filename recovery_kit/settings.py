@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,12 @@ from recovery_kit.schema import EventSchema, did_you_mean
 
 if TYPE_CHECKING:
     from recovery_kit.sandbox import Demo
+
+
+_SECRET = re.compile(
+    r"passw|passphrase|secret|token|credential|api_?key|private_?key|access_?key|jaas|keystore|signature", re.IGNORECASE
+)
+_LOGIN = re.compile(r"://[^/?#]*@")
 
 
 def _is(default: Any, help_: str, *, path: bool = False) -> Any:
@@ -61,6 +68,13 @@ class Settings:
     )
     tolerance: str = _is("0", "largest difference that still counts as a match")
     processed: str = _is("", "what the system applied, if it kept a list: a file with event_id and effect", path=True)
+    pseudonymize: str = _is(
+        "",
+        "replace these by tokens in all that is kept: key, or key,id; RECOVERY_KIT_PSEUDONYM_KEY holds the key to it",
+    )
+    pseudonym_lookup: str = _is(
+        "", "file outside run_dir to write which token stands for what into; empty: nobody can tell", path=True
+    )
     run_dir: str = _is(
         "", "folder to keep this run's steps in, shared by the notebooks; empty: keep nothing", path=True
     )
@@ -79,13 +93,15 @@ class Settings:
         Raises
         ------
         ParameterError
-            A value of another type, or, when strict, an unknown name.
+            A value of another type, a URL that holds a login, or, when strict, an unknown name.
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
         for name in values if strict else ():
             if name not in known:
-                raise ParameterError(f"there is no parameter {name!r}.{did_you_mean(name, list(known))}")
+                raise _unknown(name, list(known))
         given: dict[str, Any] = {n: _checked(n, v, _default(known[n])) for n, v in values.items() if n in known}
+        for name in (n for n in given if known[n].metadata["path"] or n == "bootstrap_servers"):
+            _refuse_login(name, str(given[name]))
         settings = cls(**given)
         return settings._absolute() if strict else settings
 
@@ -97,9 +113,7 @@ class Settings:
                 default = _default(f)
                 break
         else:
-            raise ParameterError(
-                f"there is no parameter {name!r}.{did_you_mean(name, [f.name for f in dataclasses.fields(cls)])}"
-            )
+            raise _unknown(name, [f.name for f in dataclasses.fields(cls)])
         if isinstance(default, str):
             return text
         try:
@@ -180,6 +194,25 @@ class Settings:
             if f.metadata["path"] and value and "://" not in value:
                 paths[f.name] = str(Path(value).expanduser().resolve())
         return dataclasses.replace(self, **paths)
+
+
+def _unknown(name: str, known: list[str]) -> ParameterError:
+    if _SECRET.search(name):
+        return ParameterError(
+            f"{name!r} looks like a secret, and a parameter is written into every notebook of a run. Put it into a "
+            "client.properties file that only you can read, and give that file's path as client_config"
+        )
+    return ParameterError(f"there is no parameter {name!r}.{did_you_mean(name, known)}")
+
+
+def _refuse_login(name: str, value: str) -> None:
+    """Without the value in the message: it is what must not be seen."""
+    query = value.partition("?")[2] if "://" in value else ""
+    if _LOGIN.search(value) or _SECRET.search(query):
+        raise ParameterError(
+            f"{name} is a URL that holds a login, and a parameter is written into every notebook of a run. Leave the "
+            "login out of it: give it in the environment (for S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        )
 
 
 def _default(f: dataclasses.Field[Any]) -> object:

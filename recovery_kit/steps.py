@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,12 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recovery_kit import _show
+from recovery_kit._keep import plain, write_frame
+from recovery_kit._keep import read_json as read_json
+from recovery_kit._keep import write_json as write_json
+from recovery_kit._keep import write_whole as write_whole
 from recovery_kit.dedup import Dedup, dedup
-from recovery_kit.errors import RunError
+from recovery_kit.errors import IncompleteReplay, RunError
+from recovery_kit.pseudonym import pseudonyms, table_without_names, without_names
 from recovery_kit.replay import Replay, replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
-from recovery_kit.tables import read_totals
+from recovery_kit.tables import read_processed, read_totals
 from recovery_kit.window import Window
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class Run:
             settings = settings.on_demo(demo())
         self.settings = settings
         self.folder = Path(settings.run_dir) if settings.run_dir else None
+        self._pseudonyms = pseudonyms(settings)
         self._replay: Replay | None = None
         self._dedup: Dedup | None = None
 
@@ -81,9 +85,10 @@ class Run:
         about = {n: source[n] for n in names} | {"schema": source["schema"].to_dict()}
         if self._demo:
             about["bootstrap_servers"] = "demo"  # another port each time
+        about["pseudonymize"] = self._pseudonyms.about if self._pseudonyms else None
         stored = None if fresh else self._load("replay", about, must_match=True)
         if stored is None:
-            found = replay(**source)
+            found = self._read(source)
             self._keep("replay", found, about)
             return found
         return Replay(
@@ -94,6 +99,17 @@ class Run:
             window=_window(stored.facts["window"]),
             notes=tuple(stored.facts["notes"]),
         )
+
+    def _read(self, source: Mapping[str, Any]) -> Replay:
+        try:
+            found = replay(**source)
+        except IncompleteReplay as error:
+            if self.folder is not None:  # what was and was not read, for the run's manifest
+                rows = error.coverage.to_dict("records")
+                write_json(self.folder / "incomplete.json", {"verdict": error.verdict, "coverage": rows})
+            raise
+        # Here, so that nothing that is shown or kept ever held a clear name.
+        return without_names(found, self._pseudonyms) if self._pseudonyms else found
 
     def _deduped(self, *, fresh: bool) -> Dedup:
         about = {"on_conflict": self.settings.on_conflict, "of": self._token("replay")}
@@ -112,40 +128,31 @@ class Run:
         """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replay, worst = self.replay(), reconciliation.divergences
-        frames = {"totals": totals.table, "reconciliation": reconciliation.table, "divergences": worst}
-        for name, frame in frames.items():
-            write_whole(self.folder / f"{name}.parquet", partial(_write_frame, frame))
-        write_whole(self.folder / "divergences.csv", partial(_show.write_csv, worst))
-        counts = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
-        largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
-        summary = {
-            "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
-            | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
-            | {name: int(replay.coverage[name].sum()) for name in counts},
-            "dedup": self.dedup().counts,
-            "reconciliation": reconciliation.summary,
-            "largest": [{n: None if pd.isna(v) else v for n, v in row.items()} for row in largest.to_dict("records")],
-        }
-        write_json(self.folder / "summary.json", summary)
+        keep_results(self.folder, self.replay(), self.dedup(), totals, reconciliation)
 
     @property
     def expected(self) -> pa.Table | None:
         """The totals that the system of record holds; None when none are named."""
         s = self.settings
         columns = {"key": s.expected_key, "total": s.expected_total}
-        return read_totals(s.expected, columns=columns) if s.expected else None
+        return self._given("expected", partial(read_totals, s.expected, columns=columns)) if s.expected else None
 
     @property
     def opening(self) -> pa.Table | None:
         """Totals as of ``since``; None when none are named."""
-        return read_totals(self.settings.opening, what="opening") if self.settings.opening else None
+        at = self.settings.opening
+        return self._given("opening", partial(read_totals, at, what="opening")) if at else None
 
     @property
-    def processed(self) -> str | None:
-        """Where the list of what the system applied is; None when there is none."""
-        return self.settings.processed or None
+    def processed(self) -> str | pa.Table | None:
+        """The list of what the system applied, or where it is; None when there is none."""
+        at = self.settings.processed or None
+        if at is None or self._pseudonyms is None:
+            return at
+        return self._given("processed", partial(read_processed, at))
+
+    def _given(self, what: str, read: Callable[[], pa.Table]) -> pa.Table:
+        return table_without_names(read, what, self._pseudonyms) if self._pseudonyms else read()
 
     def _keep(self, step: str, result: Any, about: Mapping[str, Any]) -> None:
         if self.folder is None:
@@ -155,12 +162,12 @@ class Run:
         for f in dataclasses.fields(result):
             value = getattr(result, f.name)
             (frames if isinstance(value, pd.DataFrame) else facts)[f.name] = value
-        facts = json.loads(json.dumps(facts, default=_plain))
+        facts = json.loads(json.dumps(facts, default=plain))
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
             for name, frame in frames.items():
-                _write_frame(frame, folder / f"{name}.parquet")
+                write_frame(frame, folder / f"{name}.parquet")
             write_json(folder / "step.json", {"about": dict(about), "facts": facts, "frames": list(frames)})
 
         write_whole(self.folder / "steps" / step, write)
@@ -169,7 +176,7 @@ class Run:
         if self.folder is None or not (path := self.folder / "steps" / step / "step.json").exists():
             return None
         told = read_json(path)
-        asked = json.loads(json.dumps(about, default=_plain))
+        asked = json.loads(json.dumps(about, default=plain))
         if told["about"] != asked:
             differ = [n for n in asked if told["about"].get(n) != asked[n]]
             if must_match:
@@ -213,59 +220,26 @@ def open_run(namespace: Mapping[str, object]) -> Run:
     return Run(Settings.of(namespace))
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file or folder under another name beside ``path``, then rename it: whole, or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        write(aside)
-        if path.is_dir():
-            shutil.rmtree(path)
-        aside.replace(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON that people read too; decimals as text, for JSON's numbers are floats to most readers."""
-    write_whole(
-        path, lambda aside: _write_text(aside, json.dumps(values, indent=1, default=_plain, ensure_ascii=False))
-    )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote; a file that holds something else is a RunError."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON: {error}. Remove it and run again") from None
-    if not isinstance(found, dict):
-        raise RunError(f"{path} does not hold what a run writes there. Remove it and run again")
-    return found
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression="zstd")
+def keep_results(folder: Path, replay: Replay, told: Dedup, totals: Totals, reconciliation: Reconciliation) -> None:
+    """Write a run's results as `Run.keep` describes."""
+    worst = reconciliation.divergences
+    frames = {"totals": totals.table, "reconciliation": reconciliation.table, "divergences": worst}
+    for name, frame in frames.items():
+        write_whole(folder / f"{name}.parquet", partial(write_frame, frame))
+    write_whole(folder / "divergences.csv", partial(_show.write_csv, worst))
+    counts = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
+    largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
+    summary = {
+        "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
+        | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
+        | {name: int(replay.coverage[name].sum()) for name in counts},
+        "dedup": told.counts,
+        "reconciliation": reconciliation.summary,
+        "largest": [{n: None if pd.isna(v) else v for n, v in row.items()} for row in largest.to_dict("records")],
+    }
+    write_json(folder / "summary.json", summary)
 
 
 def _window(facts: Mapping[str, Any]) -> Window:
     offsets = ({(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets"))
     return Window(facts["since_ms"], facts["until_ms"], *offsets)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, EventSchema):
-        return value.to_dict()
-    if isinstance(value, Window):
-        offsets = {
-            n: [[t, p, o] for (t, p), o in getattr(value, n).items()] for n in ("since_offsets", "until_offsets")
-        }
-        return {"since_ms": value.since_ms, "until_ms": value.until_ms} | offsets
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
-    return str(value)

@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaProducer
 
 from recovery_kit import cli
-from recovery_kit.sandbox import Kafka
+from recovery_kit.sandbox import Kafka, hours
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +51,10 @@ def test_run_reads_its_parameters_from_a_file_and_the_command_line(broker: Kafka
         (["run", "-f", "missing.yaml"], "missing.yaml cannot be read"),
         (["run", "-p", "decimals", "two"], "decimals is 'two'; expected a number"),
         (["run", "-p", "bootstrap_servers", "localhost:1"], "topic is empty"),
+        (["run", "-p", "sasl_password", "x"], "'sasl_password' looks like a secret"),
+        (["run", "--fail-on", "kyes=1"], "Did you mean 'keys'?"),
+        (["history", "missing"], "missing is no folder"),
+        (["purge", "missing"], "missing is no run directory"),
         (["check", "--bootstrap-servers", "127.0.0.1:1", "--topic", "t"], "127.0.0.1:1"),
     ],
 )
@@ -61,6 +65,46 @@ def test_errors_are_one_line_and_exit_code_2(
     told = capsys.readouterr().err
     assert message in told
     assert "Traceback" not in told
+
+
+def test_a_log_collector_reads_one_line_and_prometheus_a_file(broker: Kafka, tmp_path: Path) -> None:
+    at = ["-p", "bootstrap_servers", broker.bootstrap_servers, "-p", "topic", "none-such", "-p", "run_dir", "r"]
+    done = command("run", *at, "--json", "--metrics", "out/kit.prom", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stdout.splitlines()
+    told = json.loads(line)
+    assert (told["exit_code"], told["topic"], told["run_dir"]) == (2, "none-such", str(tmp_path / "r"))
+    assert "no topic 'none-such'" in told["error"]
+    assert (tmp_path / "out" / "kit.prom").read_bytes() == (tmp_path / "r" / "metrics.prom").read_bytes()
+    assert 'recovery_kit_run_exit_code{topic="none-such"} 2' in (tmp_path / "out" / "kit.prom").read_text()
+    assert "ERROR recovery_kit.run: 01_replay: KafkaError" in done.stderr
+    # Nobody is there to ask; then it is done, and what is left is told.
+    assert command("purge", "r", cwd=tmp_path).returncode == 2
+    (tmp_path / "r" / "mine.txt").write_text("mine")
+    done = command("purge", "r", "--yes", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Deleted what runs kept in r. Still there: mine.txt\n")
+
+
+def test_an_error_before_the_run_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--json", "-p", "tpoic", "x"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["event"], told["exit_code"]) == ("recovery-kit run", 2)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1.5", "never"])
+def test_a_cell_always_has_a_time_limit(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["run", "--cell-timeout", seconds])
+    assert stopped.value.code == 2
+    assert "a run always has a limit" in capsys.readouterr().err
+
+
+def test_history_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hours.write(tmp_path)
+    assert cli.main(["history", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "History of ledger-events: 7 runs, 6 of them compared" in told
+    assert "20260302T133000Z" in told
 
 
 def test_check_says_what_fits_and_what_does_not(broker: Kafka, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import fcntl
+import getpass
+import hashlib
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +15,8 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from recovery_kit import errors
 from recovery_kit.errors import ParameterError, RunError
+from recovery_kit.judge import FailOn, judge
+from recovery_kit.manifest import altered
 from recovery_kit.run import NOTEBOOKS, Outcome, run
 from recovery_kit.sandbox import Kafka
 from recovery_kit.settings import Settings
@@ -61,7 +65,17 @@ def test_a_run_that_matches(broker: Kafka, topic: str, tmp_path: Path) -> None:
     assert told["reconciliation"]["statuses"]["matched"] == 3
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["exit_code"] == 0
-    assert manifest["notebooks"] == list(NOTEBOOKS)
+    assert [taken["name"] for taken in manifest["notebooks"]] == list(NOTEBOOKS)
+    assert (manifest["by"], manifest["error"], manifest["fail_on"]) == (getpass.getuser(), "", "keys=1, incomplete")
+    assert manifest["inputs"][0]["sha256"] == hashlib.sha256((tmp_path / "expected.csv").read_bytes()).hexdigest()
+    assert [(row["start"], row["end"], row["verdict"]) for row in manifest["coverage"]] == [(0, 5, "complete")]
+    files = {row["file"]: row for row in manifest["outputs"]}
+    assert files["steps/dedup/unique.parquet"]["rows"] == 4
+    assert altered(folder, manifest) == []
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {*files, "manifest.json", ".lock"}
+    assert {"report.html", "metrics.prom", "divergences.csv", "notebooks/04_divergences.ipynb"} <= left
+    assert 'recovery_kit_keys{topic="test-run",status="matched"} 3' in (folder / "metrics.prom").read_text()
     totals = dict(
         zip(*pq.read_table(folder / "totals.parquet").select(["key", "total"]).to_pydict().values(), strict=True)
     )
@@ -90,6 +104,25 @@ def test_a_run_that_diverges_and_nothing_hostile_comes_out_alive(broker: Kafka, 
     assert {path.name for path in tmp_path.iterdir()} == {"run", "expected.csv"}
 
 
+def test_a_run_is_judged_by_its_thresholds(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    wrong = expected(tmp_path, TOTALS | {"a": "10.05"})
+    outcome = run(settings(broker, topic, tmp_path, expected=wrong), fail_on=FailOn(keys=None, amount=Decimal("0.06")))
+    assert outcome.exit_code == errors.MATCHED
+    assert "divergences, below what fails a run (amount=0.06, incomplete) (exit code 0)" in repr(outcome)
+    told = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert judge(told, FailOn(keys=None, amount=Decimal("0.05"))) == errors.DIVERGED
+
+
+def test_a_run_into_a_folder_of_other_things_removes_none_of_them(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    mine = tmp_path / "run" / "notebooks" / "01_replay.ipynb"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(RunError, match="holds notebooks, but no run was made there"):
+        run(settings(broker, topic, tmp_path))
+    assert mine.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notebooks"]
+
+
 def test_a_run_without_expected_totals_gives_the_recovered_ones(broker: Kafka, topic: str, tmp_path: Path) -> None:
     outcome = run(settings(broker, topic, tmp_path))
     assert outcome.exit_code == errors.MATCHED
@@ -103,7 +136,8 @@ def test_a_run_that_fails(broker: Kafka, tmp_path: Path) -> None:
     assert outcome.exit_code == errors.ERROR
     assert "01_replay: KafkaError: the cluster has no topic 'no-such-topic'" in outcome.error
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert (manifest["exit_code"], manifest["notebooks"]) == (errors.ERROR, ["01_replay"])
+    assert manifest["exit_code"] == errors.ERROR
+    assert [taken["name"] for taken in manifest["notebooks"]] == ["01_replay"]
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
@@ -120,6 +154,9 @@ def test_a_run_whose_replay_is_not_complete(broker: Kafka, tmp_path: Path) -> No
     outcome = run(settings(broker, "test-run-cut", tmp_path))
     assert outcome.exit_code == errors.INCOMPLETE
     assert "truncated" in outcome.error
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["replay"] == {"verdict": "truncated"}
+    assert [(row["log_start"], row["end"]) for row in manifest["coverage"]] == [(2, 5)]
     # Seen all the same: the verdict stays, and no key is called matched.
     outcome = run(
         settings(broker, "test-run-cut", tmp_path, allow_incomplete=True, expected=expected(tmp_path, TOTALS))

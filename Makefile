@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes notebooks lint types lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## start a Kafka, simulate an incident on it, and show where the totals differ
 	$(BIN)/recovery-kit demo $(ARGS)
@@ -25,6 +25,18 @@ ifeq ($(strip $(ARGS)),)
 	$(BIN)/recovery-kit sandbox -- $(BIN)/pytest --nbval --nbval-cell-timeout 300 \
 	    --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 endif
+
+test-lab: $(INSTALLED) ## run the notebooks in JupyterLab, in a headless Chromium; pictures in build/lab
+	@command -v chromium >/dev/null || { echo "chromium is not here: apt install chromium, on Debian" >&2; exit 1; }
+	@PYTHONWARNINGS=ignore $(PIP) -c constraints.txt --build-constraint constraints.txt -e .[lab]
+	$(BIN)/pytest tests/lab $(ARGS)
+
+test-recipes: $(INSTALLED) ## run the recipes, also in an Airflow and a Jupyter Scheduler of their own
+	@test -x build/airflow-venv/bin/airflow || { $(PYTHON) -m venv build/airflow-venv && \
+	    build/airflow-venv/bin/pip install --quiet apache-airflow apache-airflow-providers-papermill; }
+	@test -d build/scheduler-venv/share/jupyter || { $(PYTHON) -m venv build/scheduler-venv && \
+	    build/scheduler-venv/bin/pip install --quiet jupyter-scheduler; }
+	$(BIN)/pytest tests/test_recipes.py $(ARGS)
 
 notebooks: $(INSTALLED) ## run the notebooks on the demo and keep their outputs in them
 	$(BIN)/recovery-kit sandbox -- $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
@@ -45,7 +57,7 @@ lock: ## renew constraints.txt with the newest versions that pyproject.toml allo
 	$(PYTHON) -m venv "$$new" && \
 	"$$new/bin/pip" install --quiet --disable-pip-version-check --upgrade pip && \
 	PYTHONWARNINGS=ignore "$$new/bin/pip" install --quiet --dry-run --report "$$new/report" --ignore-installed --target "$$new/none" \
-	    --python-version $(OLDEST).0 --only-binary :all: .[dev] pip setuptools && \
+	    --python-version $(OLDEST).0 --only-binary :all: .[dev,lab] pip setuptools && \
 	"$$new/bin/python" -c 'import json, sys; \
 	    found = {i["metadata"]["name"]: i["metadata"]["version"] for i in json.load(sys.stdin)["install"]}; \
 	    print(*(f"{n}=={found[n]}" for n in sorted(found, key=str.lower) if n != "recovery-kit"), sep="\n")' \

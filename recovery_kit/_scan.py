@@ -10,7 +10,8 @@ Compiled by numba at first use (some seconds) and kept in its cache on disk.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from recovery_kit._jit import jit
 
 TAKEN, EXACT, TOMBSTONE = 0, 1, 2
 """What the scan says of a message: taken; for the exact reader; its value is null."""
@@ -24,17 +25,15 @@ _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 
 _QUOTE, _BACKSLASH, _MINUS, _PLUS, _DOT, _COLON, _COMMA = 34, 92, 45, 43, 46, 58, 44
 _OPEN, _CLOSE, _OPEN_ARRAY, _CLOSE_ARRAY = 123, 125, 91, 93
 
-_jit = njit(cache=True, nogil=True)
 
-
-@_jit
+@jit
 def _blank(buf, p, end):
     while p < end and (buf[p] == 32 or buf[p] == 10 or buf[p] == 13 or buf[p] == 9):
         p += 1
     return p
 
 
-@_jit
+@jit
 def _hex4(buf, p, end):
     if p + 4 > end:
         return False
@@ -45,7 +44,7 @@ def _hex4(buf, p, end):
     return True
 
 
-@_jit
+@jit
 def _string(buf, p, end):
     """From behind the opening quote to the closing one: (its position or -1, has an escape, has a high byte)."""
     escaped = False
@@ -74,14 +73,14 @@ def _string(buf, p, end):
     return np.int64(-1), escaped, high
 
 
-@_jit
+@jit
 def _digits(buf, p, end):
     while p < end and 48 <= buf[p] <= 57:
         p += 1
     return p
 
 
-@_jit
+@jit
 def _number(buf, p, end):
     """From the first character of a JSON number to behind it: (that position or -1, is a whole number)."""
     whole = True
@@ -109,7 +108,7 @@ def _number(buf, p, end):
     return p, whole
 
 
-@_jit
+@jit
 def _literal(buf, p, end):
     """Length of true, false or null at p; 0 when it is none of them."""
     c = buf[p]
@@ -122,7 +121,7 @@ def _literal(buf, p, end):
     return 0
 
 
-@_jit
+@jit
 def valid_utf8(buf, p, end):
     """Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7)."""
     while p < end:
@@ -158,7 +157,7 @@ def valid_utf8(buf, p, end):
     return True
 
 
-@_jit
+@jit
 def _same(buf, at, length, other, other_at, other_length):
     if length != other_length:
         return False
@@ -168,7 +167,7 @@ def _same(buf, at, length, other, other_at, other_length):
     return True
 
 
-@_jit
+@jit
 def _edge(buf, at, length, node, plan):
     """Which wanted edge leads from this node of the schema's paths by this name; -1 for none."""
     names, edges = plan
@@ -178,7 +177,7 @@ def _edge(buf, at, length, node, plan):
     return -1
 
 
-@_jit
+@jit
 def _fields(buf, p, end, plan, stack, found):
     """Take one message apart; note where the wanted fields stand. True when it is plain, whole and unambiguous.
 
@@ -284,7 +283,7 @@ def _fields(buf, p, end, plan, stack, found):
     return not high or valid_utf8(buf, start, end)
 
 
-@_jit
+@jit
 def _amount(buf, p, length, decimals):
     """Plain digits, at most 18 with the schema's decimals, as a whole number of 10**-decimals: (amount, is plain)."""
     end = p + length
@@ -325,7 +324,7 @@ def _amount(buf, p, length, decimals):
     return -amount if negative else amount, True
 
 
-@_jit
+@jit
 def _two(buf, p):
     a, b = buf[p], buf[p + 1]
     if 48 <= a <= 57 and 48 <= b <= 57:
@@ -333,7 +332,7 @@ def _two(buf, p):
     return np.int64(-1_000_000)
 
 
-@_jit
+@jit
 def _iso(buf, p, length):
     """YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM) as epoch ms, the fraction cut: (time, is plain)."""
     bad = np.int64(0), False
@@ -387,7 +386,7 @@ def _iso(buf, p, length):
     return ms, _EARLIEST <= ms <= _LATEST
 
 
-@_jit
+@jit
 def _epoch(buf, p, length, unit):
     """A whole epoch number as ms; ``unit`` as in schema.TIME_UNITS: (time, is plain)."""
     if length > 17:
@@ -397,14 +396,14 @@ def _epoch(buf, p, length, unit):
     return ms, plain and _EARLIEST <= ms <= _LATEST
 
 
-@_jit
+@jit
 def _is_text(buf, found, role):
     """Whether a field was found, as a string that is not empty or as a whole number that is written one way only."""
     at, length, kind = found[role, 0], found[role, 1], found[role, 2]
     return (kind == 1 and length > 0) or (kind == 2 and not (length == 2 and buf[at] == _MINUS and buf[at + 1] == 48))
 
 
-@_jit
+@jit
 def scan(buf, value_at, value_len, key_at, key_len, time, plan, types, settings, out):
     """Read n messages.
 
@@ -481,7 +480,7 @@ def scan(buf, value_at, value_len, key_at, key_len, time, plan, types, settings,
         status[i] = TAKEN
 
 
-@_jit
+@jit
 def gather(buf, extra, places, rows, offsets, data):
     """Copy the texts of some rows behind one another.
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 _STYLE = (
     "<style>.rk{font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:72em}"
-    ".rk h4{margin:.2em 0 .4em;font-size:15px}.rk table{border-collapse:collapse;margin:.5em 0}"
+    ".rk h4{margin:.2em 0 .4em;font-size:15px;font-weight:600}.rk table{border-collapse:collapse;margin:.5em 0}"
     ".rk td,.rk th{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;font-variant-numeric:tabular-nums}"
-    ".rk th{font-weight:600}.rk td.t,.rk th.t{text-align:left}"
+    ".rk th{font-weight:600}.rk td.t,.rk th.t{text-align:left;white-space:nowrap}"
     ".rk caption{text-align:left;font-weight:600;padding:.3em 0}"
     ".rk .n{margin:.3em 0;padding:.3em .6em;border-left:4px solid #b58900;background:#b5890018}</style>"
 )

@@ -55,7 +55,7 @@ class Dedup:
 
     def _repr_html_(self) -> str:
         conflicts, back = _frames.opened(self.conflicts, what="conflicts")
-        dearest = back(_frames.by_size(conflicts, "worth", "event_id"))
+        dearest = back(_frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect"))
         tables = _frames.shown("Conflicting copies, those worth most first", dearest)
         return html_card("Dedup", self._facts(), tables, self._notes())
 

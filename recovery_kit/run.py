@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -248,6 +250,8 @@ def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int
     values = {n: v for n, v in settings.to_dict().items() if n in known}
     target = folder / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Over a socket in a folder of its own: a TCP port could be taken between its choice and the kernel's start.
+    sockets = Path(tempfile.mkdtemp(prefix="rk", dir="/tmp"))  # short, for a socket's path has 107 bytes at the most
     try:
         pm.execute_notebook(
             str(source),
@@ -257,8 +261,7 @@ def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int
             execution_timeout=cell_timeout,
             kernel_name="python3",
             stderr_file=Relay(_log) if _log.isEnabledFor(logging.INFO) else None,
-            # ipykernel warns of a kernel that talks over TCP in the clear.
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            config=Config({"KernelManager": {"transport": "ipc", "ip": str(sockets / "k")}}),
         )
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":
@@ -272,6 +275,8 @@ def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int
         kind = type(error).__name__
         then = ". If the system killed it, there was too little memory" if kind == "DeadKernelError" else ""
         return errors.ERROR, f"{name}: {kind}: {error}{then}"
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
     return errors.MATCHED, ""
 
 

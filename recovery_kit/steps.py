@@ -19,6 +19,7 @@ from recovery_kit._keep import plain, write_frame
 from recovery_kit._keep import read_json as read_json
 from recovery_kit._keep import write_json as write_json
 from recovery_kit._keep import write_whole as write_whole
+from recovery_kit._setup import check_setup
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import IncompleteReplay, RunError
 from recovery_kit.pseudonym import pseudonyms, table_without_names, without_names
@@ -217,6 +218,7 @@ def open_run(namespace: Mapping[str, object]) -> Run:
     SandboxError
         The demo's Kafka cannot start.
     """
+    check_setup()
     return Run(Settings.of(namespace))
 
 

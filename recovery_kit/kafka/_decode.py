@@ -6,12 +6,11 @@ The layout is Kafka's: https://kafka.apache.org/documentation/#recordbatch. Comp
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_jit = njit(cache=True, nogil=True)
+from recovery_kit._jit import jit
 
 
-@_jit
+@jit
 def _varint(buf, p, end):
     """A zigzag varint: (value, position behind it, or -1 when it runs out of the record)."""
     value = np.uint64(0)
@@ -26,7 +25,7 @@ def _varint(buf, p, end):
     return np.int64(0), np.int64(-1)
 
 
-@_jit
+@jit
 def _text(buf, p, end):
     """A nullable run of bytes: (its position, its length or -1 for null, the position behind it or -1)."""
     length, p = _varint(buf, p, end)
@@ -35,7 +34,7 @@ def _text(buf, p, end):
     return p, length, p + max(length, 0)
 
 
-@_jit
+@jit
 def decode(buf, batches, columns):
     """Find the records of some batches.
 
@@ -90,7 +89,7 @@ def decode(buf, batches, columns):
     return -1
 
 
-@_jit
+@jit
 def headers(buf, p, end):
     """Find the headers of one record: int64[h, 4] of name's position and length, value's position and length.
 

@@ -78,7 +78,18 @@ class Messages:
         offset, time, key_at, key_len, value_at, value_len = (
             c[rows] for c in (m.offset, m.time, m.key_at, m.key_len, m.value_at, m.value_len)
         )
-        return Messages(m.topic, m.partition, m.buffer, offset, time, key_at, key_len, value_at, value_len, lambda i: m.headers(i + lo))
+        return Messages(
+            m.topic,
+            m.partition,
+            m.buffer,
+            offset,
+            time,
+            key_at,
+            key_len,
+            value_at,
+            value_len,
+            lambda i: m.headers(i + lo),
+        )
 
     def key(self, i: int) -> bytes | None:
         """The record's key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time as clock
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
 """What can be said of a replay, worst first; that of a replay is the worst of its partitions'."""
+
+_ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
 
 _MEANING = {
     "complete": "every offset from start to end is accounted for",
@@ -88,7 +91,8 @@ class Replay:
         return facts
 
     def _repr_html_(self) -> str:
-        tables = [("Coverage, by partition (offsets and counts)", self.coverage)]
+        told = [n for n, column in self.coverage.items() if n in _ALWAYS or column.dtype.kind not in "iu" or column.any()]
+        tables = [("Coverage, by partition (offsets and counts; what is 0 throughout is left out)", self.coverage[told])]
         if len(self.rejects):
             reasons = self.rejects.groupby("reason").size().sort_values(ascending=False).reset_index(name="messages")
             tables.append(("Rejects, by reason (messages)", reasons))
@@ -155,6 +159,7 @@ def replay(
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """
     from kafka import TopicPartition
+    from kafka.errors import KafkaError as LibraryError
 
     from recovery_kit.kafka import log, wire
 
@@ -175,11 +180,25 @@ def replay(
         )
         spans = log.capture(consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout)
         gather = _Gather(schema, cut, spans, allow_incomplete)
-        if any(s.lost for s in spans) and not allow_incomplete:
-            gather.first_times = log.batch_times(consumer, spans, timeout=min(timeout, 10.0))
-            raise gather.incomplete()
         tell = _Progress(spans, enabled=progress)
-        for span, messages in log.read_spans(consumer, spans, timeout=timeout, on_lost=gather.lost):
+        gather.notes += _inquire(consumer, spans, tell)
+        if any(s.lost for s in spans) and not allow_incomplete:
+            gather.look_ahead(consumer, min(timeout, 10.0))
+            raise gather.incomplete()
+
+        def on_wait(seconds: float, what: str) -> None:
+            tell.say(f"waiting for {what} for {seconds:.0f} s; it gives up after {timeout:.0f} s without progress")
+            # A topic made anew, or gone, would be waited for in vain; brokers that are coming up may not know it yet.
+            with suppress(LibraryError):
+                _same_topic(consumer, found, 1.0, patient=seconds < log.NEXT_WORD)
+
+        def on_doubt() -> None:
+            _same_topic(consumer, found, timeout)
+
+        reading = log.read_spans(
+            consumer, spans, timeout=timeout, on_lost=gather.lost, on_wait=on_wait, on_doubt=on_doubt
+        )
+        for span, messages in reading:
             gather.add(span, messages)
             tell.step()
         if all(span.done for span in spans):
@@ -189,19 +208,64 @@ def replay(
 
 def _look_back(consumer: KafkaConsumer, gather: _Gather, found: dict[str, Topic], timeout: float) -> None:
     """Note what changed while the log was read; where it is another log by now, what was read is of no use."""
-    from recovery_kit.kafka import wire
+    from recovery_kit.kafka import log, wire
 
-    after = wire.log_starts(consumer, [s.where for s in gather.spans], timeout=timeout)
-    gather.log_start_after = {str(s): after[s.where] for s in gather.spans}
-    for name, before in found.items():
-        now = wire.describe(consumer, name, timeout)
-        if now is None or now.id != before.id:
-            raise KafkaError(f"topic {name!r} was deleted or made anew while it was read; what was read is of no use")
+    for name, now in _same_topic(consumer, found, timeout).items():
+        before = found[name]
         if added := sorted(now.partitions - before.partitions):
             gather.notes.append(
                 f"topic {name!r} got {len(added)} new partition(s) during the read ({', '.join(map(str, added))}); "
                 "they are outside what was captured: run again to read them"
             )
+    places = [s.where for s in gather.spans]
+    starts = wire.log_starts(consumer, places, timeout=timeout)
+    ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout)
+    for s in gather.spans:
+        if starts[s.where] < s.log_start or ends[s.where] < s.end:
+            raise KafkaError(
+                f"{s}: the log held the offsets {s.log_start} to {s.high_watermark} before it was read, and {starts[s.where]} "
+                f"to {ends[s.where]} afterwards; it was cut shorter or made anew, and what was read is of no use"
+            )
+    gather.log_start_after = {str(s): starts[s.where] for s in gather.spans}
+    log.require_the_same(consumer, timeout)
+
+
+def _same_topic(
+    consumer: KafkaConsumer, found: dict[str, Topic], timeout: float, *, patient: bool = False
+) -> dict[str, Topic]:
+    """The topics as they are now; an error where one is gone (unless ``patient``) or is another one by now."""
+    from recovery_kit.kafka import wire
+
+    topics = {}
+    for name, before in found.items():
+        now = wire.describe(consumer, name, timeout)
+        if (now is None and not patient) or (now is not None and now.id != before.id):
+            raise KafkaError(f"topic {name!r} was deleted or made anew while it was read; what was read is of no use")
+        if now is not None:
+            topics[name] = now
+    return topics
+
+
+def _inquire(consumer: KafkaConsumer, spans: list[Span], tell: _Progress) -> list[str]:
+    """Notes on what stands before the read begins: topics with compaction on, transactions still open at the tail."""
+    from recovery_kit.kafka import inquire
+
+    notes = [
+        f"topic {name!r} has compaction on (cleanup.policy={policy}): a total is right only while its cleaner has taken nothing"
+        for name, policy in inquire.cleanup_policies(consumer, sorted({s.topic for s in spans})).items()
+        if "compact" in policy
+    ]
+    for note in notes:
+        tell.say(note)
+    behind = [s for s in spans if s.high_watermark > s.stable and s.end == s.stable]
+    holders = inquire.open_transactions(consumer, [s.where for s in behind]) if behind else {}
+    for s in behind:
+        held = f"; it is held open by {holders[s.where]}" if s.where in holders else ""
+        notes.append(
+            f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from offset {s.stable} on; "
+            f"the read is complete up to there{held}"
+        )
+    return notes
 
 
 class _Gather:
@@ -229,6 +293,19 @@ class _Gather:
         if read.first_time is not None:
             self.first_times.setdefault(name, read.first_time)
 
+    def look_ahead(self, consumer: KafkaConsumer, timeout: float) -> None:
+        """Find the time of the first event still held in each partition, for an error that says where one can begin."""
+        from recovery_kit.kafka import log
+
+        deadline = clock.monotonic() + timeout
+        ahead = [log.whole(span) for span in self.spans]
+        for span, messages in log.read_spans(consumer, ahead, timeout=timeout, on_lost=lambda _: None):
+            first = self.reader.read(messages).first_time
+            if first is not None:
+                self.first_times[str(span)] = first
+            if first is not None or clock.monotonic() > deadline:
+                span.end = span.tally.position
+
     def lost(self, _: Span) -> None:
         if not self.allow:
             raise self.incomplete()
@@ -247,7 +324,8 @@ class _Gather:
     def uncovered(self, span: Span) -> bool:
         """Whether records at or after a ``since`` that is a time may have gone with the head of the log."""
         since, first = self.window.since_ms, self.first_times.get(str(span))
-        return since is not None and span.log_start > 0 and (first is None or first > since)
+        # What is gone may be as old as the first event still held, to the millisecond.
+        return since is not None and span.log_start > 0 and (first is None or first >= since)
 
     def coverage(self) -> pd.DataFrame:
         rows = []
@@ -315,10 +393,11 @@ class _Gather:
             held = f", of {_iso(first)}" if first is not None else ""
             return f"{s}: offsets 0 to {s.log_start - 1} are gone, the first still held is {s.log_start}{held}"
         if verdict == "raced":
-            return f"{s}: {s.raced:,} offsets before {s.tally.position} went during the read"
+            ranges = ", ".join(f"{first} to {behind - 1}" for first, behind in s.raced[:4])
+            return f"{s}: offsets {ranges} went during the read"
         if verdict == "compacted":
             return f"{s}: {s.tally.removed:,} of {s.end - s.start:,} offsets hold no record any more"
-        return f"{s}: stopped at offset {s.tally.position} of {s.end}"
+        return f"{s}: stopped at offset {s.tally.position} of {s.end}, {s.obstacle}"
 
     def _way_on(self, verdict: str, bad: list[Span]) -> str:
         if verdict == "truncated":
@@ -326,7 +405,7 @@ class _Gather:
             if len(times) < len(bad):
                 held = ", ".join(f"'{s}': {s.log_start}" for s in bad[:4])
                 return f"Give since={{{held}}}, the first offsets still held, and opening=the totals as of then."
-            return f"Give since={_iso(max(times))} or later and opening=the totals as of then."
+            return f"Give since={_iso(max(times) + 1)} or later and opening=the totals as of then."
         if verdict == "compacted":
             return "Read a topic that is not compacted, or give since and opening from behind the cleaned part."
         if verdict == "raced":
@@ -343,15 +422,9 @@ class _Gather:
             self.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
         if behind := [s for s in self.spans if self.window.since_ms is not None and s.log_start > 0 and s.done]:
             self.notes.append(
-                f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since where the first event "
+                f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, because the first event "
                 "still held is"
             )
-        for s in self.spans:
-            if s.high_watermark > s.stable and s.end == s.stable:
-                self.notes.append(
-                    f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from offset {s.stable} on; "
-                    "the read is complete up to there"
-                )
         types = pa.schema(self.schema.arrow_types)
         events = pa.Table.from_batches([b for s in self.spans for b in self.events.pop(str(s))], types)
         rejects = [row for s in self.spans for row in self.rejects[str(s)]]
@@ -376,6 +449,11 @@ class _Progress:
         self.spans, self.every = spans, every
         # Counted from the first step on: what comes before may be the one-time compilation.
         self.next = 0.0 if enabled else float("inf")
+
+    def say(self, what: str) -> None:
+        """Tell something that is not how far it has come; at once, and on a line of its own."""
+        if self.next < float("inf"):
+            print(f"replay: {what}", file=sys.stderr)
 
     def step(self) -> None:
         now = clock.monotonic()

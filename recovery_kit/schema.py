@@ -72,7 +72,7 @@ class EventSchema:
     no_key: str = "(all)"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.decimals, int) or not 0 <= self.decimals <= 18:
+        if type(self.decimals) is not int or not 0 <= self.decimals <= 18:
             raise SchemaError(f"decimals is {self.decimals!r}; expected a whole number from 0 to 18")
         if self.time_unit not in TIME_UNITS:
             raise SchemaError(f"time_unit is {self.time_unit!r}; expected one of {', '.join(TIME_UNITS)}")
@@ -80,6 +80,11 @@ class EventSchema:
             raise SchemaError(f"utc_offset is {self.utc_offset!r}; expected an offset such as '+00:00'")
         if not self.effects:
             raise SchemaError("effects is empty; expected at least one type, such as {'add': 1}")
+        if not isinstance(self.no_key, str) or not self.no_key:
+            raise SchemaError(f"no_key is {self.no_key!r}; expected the key of events that have none, such as '(all)'")
+        for text in (self.id, self.type, self.value, self.key, self.time, self.no_key, *self.effects):
+            if any("\ud800" <= c <= "\udfff" for c in str(text)):
+                raise SchemaError(f"{text!r} is not valid Unicode, so that no message can hold it")
         object.__setattr__(self, "effects", MappingProxyType({str(k): _factor(k, v) for k, v in self.effects.items()}))
         if self.amount_scale > 18:
             raise SchemaError(f"decimals and the factors of effects need {self.amount_scale} decimals; at most 18")

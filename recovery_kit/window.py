@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,8 @@ from datetime import datetime
 import pandas as pd
 
 from recovery_kit.errors import ParameterError
+
+_ISO_DATE = re.compile(r"\d{4}-?\d\d-?\d\d", flags=re.ASCII)
 
 Place = tuple[str, int]
 Moment = str | datetime | Mapping[int, int] | Mapping[str, int] | Mapping[Place, int] | None
@@ -64,6 +67,8 @@ def window(since: Moment, until: Moment, topics: list[str]) -> Window:
 def to_ms(name: str, moment: str | datetime) -> int:
     """A time with a zone as ms since the epoch, cut to the millisecond; else ParameterError."""
     try:
+        if isinstance(moment, str) and moment.strip() and not _ISO_DATE.match(moment.strip()):
+            raise ValueError  # pandas would take 2/3/2026 for one of two days, and "now" for a time
         time = pd.Timestamp(moment)
     except (ValueError, TypeError):
         raise ParameterError(
@@ -75,7 +80,7 @@ def to_ms(name: str, moment: str | datetime) -> int:
         raise ParameterError(
             f"{name} is {moment!r}, a time without a zone; add one, such as {time.isoformat()}Z for UTC"
         )
-    return int(time.as_unit("ms").value)
+    return int(time.as_unit("ms").asm8.view("int64"))
 
 
 def _bound(name: str, moment: Moment, topics: list[str]) -> tuple[int | None, dict[Place, int]]:
@@ -94,9 +99,9 @@ def _bound(name: str, moment: Moment, topics: list[str]) -> tuple[int | None, di
 
 
 def _offset(name: str, place: object, offset: object, topics: list[str]) -> tuple[Place, int]:
-    if isinstance(place, str) and not place.isdigit():
+    if isinstance(place, str) and not place.isdecimal():
         topic, _, partition = place.rpartition("-")
-        place = (topic, int(partition)) if partition.isdigit() else place
+        place = (topic, int(partition)) if partition.isdecimal() else place
     elif isinstance(place, str | int) and not isinstance(place, bool):
         if len(topics) > 1:
             raise ParameterError(f"{name} names partition {place} of {len(topics)} topics; give (topic, partition)")

@@ -63,10 +63,10 @@ class Batch(NamedTuple):
 def split(records: memoryview, where: str) -> list[Batch]:
     """Find the whole batches in fetched bytes; the last one may have been cut short by the fetch size.
 
-    Raises CorruptLog for an offset, length or format that cannot be: no CRC covers these three.
+    Raises CorruptLog for a length or format that cannot be; no CRC covers these.
     """
-    found: list[Batch] = []
-    at, size, reached = 0, len(records), -1
+    found = []
+    at, size = 0, len(records)
     while size - at >= _LEAST.size:
         base, length, epoch, magic = _LEAST.unpack_from(records, at)
         end = at + 12 + length
@@ -79,18 +79,14 @@ def split(records: memoryview, where: str) -> list[Batch]:
             break
         if magic == 2:
             _, _, _, _, crc, attributes, delta, first, last, producer, _, _, count = _HEADER.unpack_from(records, at)
-            batch = Batch(at, end, base, epoch, magic, crc, attributes, base + delta, first, last, producer, count)
+            found.append(
+                Batch(at, end, base, epoch, magic, crc, attributes, base + delta, first, last, producer, count)
+            )
         else:
             _, _, crc, _, attributes, time = _LEGACY.unpack_from(records, at)
             time = time if magic else -1
-            batch = Batch(at, end, base, -1, magic, crc, attributes, base, time, time, -1, -1)
-        if not reached < base <= batch.last_offset:
-            raise CorruptLog(
-                f"{where}: a record batch says that it holds the offsets {base} to {batch.last_offset}, and the one before "
-                f"it ends at {reached}; the log is damaged there"
-            )
-        found.append(batch)
-        at, reached = end, batch.last_offset
+            found.append(Batch(at, end, base, -1, magic, crc, attributes, base, time, time, -1, -1))
+        at = end
     return found
 
 
@@ -153,15 +149,15 @@ def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Mes
         A CRC does not match, or a batch does not hold what its header says.
     """
     start = tally.position
-    batches = [b for b in fetch.batches if b.last_offset >= start]
-    if batches and batches[0].magic < 2:
+    if fetch.batches and fetch.batches[0].magic < 2:
         from recovery_kit.kafka.legacy import read_legacy
 
+        batches = [b for b in fetch.batches if b.last_offset >= start]
         messages = read_legacy(fetch, batches).cut(start, end)
-        tally.position = min(batches[-1].last_offset + 1, end)
+        tally.position = max(min(fetch.batches[-1].last_offset + 1, end), start)
         span = tally.position - start
     else:
-        wanted = _sort_out(fetch, batches, tally, end, committed=committed)
+        wanted = _sort_out(fetch, tally, end, committed=committed)
         if not wanted:
             return None
         messages = _decode(fetch, wanted).cut(start, end)
@@ -171,16 +167,25 @@ def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Mes
     return messages if len(messages) else None
 
 
-def _sort_out(fetch: Fetch, batches: list[Batch], tally: Tally, end: int, *, committed: bool) -> list[Batch]:
-    """Bring the tally forward over some batches, and return those that hold messages to deliver, not yet counted."""
+def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[Batch]:
+    """Bring the tally forward over the batches, and return those that hold messages to deliver, not yet counted."""
     wanted = []
     aborted = sorted(fetch.aborted, reverse=True)
     aborting: set[int] = set()
-    for batch in batches:
+    reached = -1
+    for batch in fetch.batches:
         if batch.base_offset >= end:
             tally.removed += end - tally.position
             tally.position = end
             break
+        if not reached < batch.base_offset <= batch.last_offset:  # no CRC covers the base offset
+            raise CorruptLog(
+                f"{fetch}: a record batch says that it holds the offsets {batch.base_offset} to {batch.last_offset}, and the "
+                f"one before it ends at {reached}; the log is damaged there"
+            )
+        reached = batch.last_offset
+        if reached < tally.position:
+            continue
         _check_crc(fetch, batch)
         while aborted and aborted[-1][0] <= batch.last_offset:
             aborting.add(aborted.pop()[1])

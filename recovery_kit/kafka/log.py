@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ from recovery_kit.payload import Messages
 
 Offsets = Mapping[TopicPartition, int]
 
+FIRST_WORD, NEXT_WORD = 2.0, 5.0
+"""Seconds of silence before it is told what is waited for, and between one telling and the next."""
+
 
 @dataclass
 class Span:
@@ -41,8 +45,9 @@ class Span:
     stable : the last stable offset
     tally : what became of the offsets up to the position
     lost : offsets that retention had taken, before or during the read
-    raced : of these, those that went during the read
+    raced : of these, those that went during the read, as ranges (first, behind the last)
     timed_out : the read gave up before the end
+    obstacle : what it was waiting for then
     """
 
     topic: str
@@ -54,8 +59,9 @@ class Span:
     stable: int
     tally: Tally
     lost: int = 0
-    raced: int = 0
+    raced: list[tuple[int, int]] = field(default_factory=list)
     timed_out: bool = False
+    obstacle: str = ""
 
     @property
     def done(self) -> bool:
@@ -134,6 +140,14 @@ def capture(
     return spans
 
 
+def whole(span: Span) -> Span:
+    """The same partition anew, from the first offset still held to the last stable one."""
+    return Span(
+        span.topic, span.partition, span.log_start, span.log_start, span.stable, span.high_watermark, span.stable,
+        Tally(span.log_start),
+    )  # fmt: skip
+
+
 class Bounds(NamedTuple):
     """Where a partition's log starts, is stable to, and ends."""
 
@@ -174,10 +188,11 @@ def look(
 
 
 def _ask(consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float) -> dict[TopicPartition, Bounds]:
-    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout)
+    # In this order, so that what is written between the two questions is not taken to lie behind an open transaction.
     high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout)
+    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout)
     starts = wire.log_starts(consumer, partitions, timeout=timeout)
-    return {tp: Bounds(starts[tp], stable[tp], high[tp]) for tp in partitions}
+    return {tp: Bounds(starts[tp], stable[tp], max(high[tp], stable[tp])) for tp in partitions}
 
 
 def read_spans(
@@ -186,9 +201,11 @@ def read_spans(
     *,
     timeout: float,
     on_lost: Callable[[Span], None],
+    on_wait: Callable[[float, str], None] = lambda _seconds, _what: None,
+    on_doubt: Callable[[], object] = lambda: None,
     committed: bool = True,
 ) -> Iterator[tuple[Span, Messages]]:
-    """Read every span to its end.
+    """Read every span to its end; what a restart, a new leader or a cut connection holds up is tried again from the position.
 
     Parameters
     ----------
@@ -200,6 +217,10 @@ def read_spans(
         Seconds without any progress after which the spans that are not done are marked timed out.
     on_lost : callable
         Told of a span whose records went during the read; it may raise.
+    on_wait : callable
+        Told every few seconds without progress how many they are and what is waited for; it may raise.
+    on_doubt : callable
+        Called before an offset that the broker does not have is taken to be lost; raises where it is another log by now.
     committed : bool
         Leave out records of aborted transactions.
 
@@ -212,17 +233,29 @@ def read_spans(
     if not open_spans:
         return
     consumer.assign(list(open_spans))
+    consumer.resume(*open_spans)  # an earlier read with this consumer may have paused them
     for tp, span in open_spans.items():
         consumer.seek(tp, span.tally.position)
-    deadline = time.monotonic() + timeout
+    moved, word = time.monotonic(), FIRST_WORD
     while open_spans:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        silent = time.monotonic() - moved
+        if silent >= timeout:
             for span in open_spans.values():
-                span.timed_out = True
+                span.timed_out, span.obstacle = True, wire.obstacle(consumer, span.where)
             return
+        if silent >= word:
+            wire.require_credentials(consumer)
+            on_wait(silent, _waited_for(consumer, open_spans))
+            word = silent + NEXT_WORD
         reached = sum(span.tally.position for span in spans)
-        for fetch in _poll(consumer, open_spans, wait=min(left, 1.0), timeout=timeout, on_lost=on_lost):
+        try:
+            fetches = _poll(consumer, open_spans, wait=min(timeout - silent, 1.0))
+        except OffsetOutOfRangeError as error:
+            on_doubt()
+            for tp in error.args[0]:
+                _skip_lost(consumer, open_spans[tp], timeout, on_lost)
+            fetches = []
+        for fetch in fetches:
             at = open_spans.get(TopicPartition(fetch.topic, fetch.partition))
             if at is None or at.done:
                 continue
@@ -233,27 +266,17 @@ def read_spans(
             if messages is not None:
                 yield at, messages
         if sum(span.tally.position for span in spans) > reached:
-            deadline = time.monotonic() + timeout
+            moved, word = time.monotonic(), FIRST_WORD
         for tp in [tp for tp, span in open_spans.items() if span.done]:
             consumer.pause(tp)
             del open_spans[tp]
 
 
-def _poll(
-    consumer: KafkaConsumer,
-    open_spans: Mapping[TopicPartition, Span],
-    *,
-    wait: float,
-    timeout: float,
-    on_lost: Callable[[Span], None],
-) -> list[Fetch]:
+def _poll(consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], *, wait: float) -> list[Fetch]:
     try:
         return wire.poll(consumer, wait)
-    except OffsetOutOfRangeError as error:
-        for tp in error.args[0]:
-            _skip_lost(consumer, open_spans[tp], timeout, on_lost)
     except LogTruncationError as error:
-        raise KafkaError(f"the log was cut shorter while it was read (an unclean leader election?): {error}") from None
+        raise _cut_shorter(error) from None
     except CorruptRecordError:
         places = ", ".join(f"{span} from offset {span.tally.position}" for span in open_spans.values())
         raise CorruptLog(
@@ -264,25 +287,50 @@ def _poll(
         topics = ", ".join(sorted({tp.topic for tp in open_spans}))
         raise KafkaError(f"not authorised to read {topics}: {error}") from None
     except RetriableError:
-        time.sleep(0.1)  # kafka-python has its own backoff; this only keeps a persistent error from spinning
+        # kafka-python itself backs off from brokers and looks for leaders; this only keeps a lasting error from spinning.
+        time.sleep(random.uniform(0.1, 0.5))
     return []
+
+
+def _waited_for(consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], most: int = 4) -> str:
+    said = [f"{span} ({wire.obstacle(consumer, tp)})" for tp, span in open_spans.items()]
+    return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")
+
+
+def require_the_same(consumer: KafkaConsumer, timeout: float) -> None:
+    """Raise a KafkaError where a log was cut shorter than what was read of it, even if it has grown again since."""
+    try:
+        wire.validate(consumer, timeout)
+    except LogTruncationError as error:
+        raise _cut_shorter(error) from None
+
+
+def _cut_shorter(error: LogTruncationError) -> KafkaError:
+    places = (
+        f"{tp.topic}-{tp.partition}" + (f" from offset {to.offset} on" if to else "")
+        for tp, to in error.divergent_offsets.items()
+    )
+    return KafkaError(
+        f"the log was cut shorter while it was read, and records that were read are not in it any more: {', '.join(places)}; "
+        "an unclean leader election does that. What was read is of no use: run again"
+    )
 
 
 def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float, on_lost: Callable[[Span], None]) -> None:
     """Retention took records that were still to be read: count them and go on behind them."""
     tp = span.where
     log_start = wire.log_starts(consumer, [tp], timeout=timeout)[tp]
-    gone = min(log_start, span.end) - span.tally.position
-    if gone <= 0:
+    first, behind = span.tally.position, min(log_start, span.end)
+    if behind <= first:
         raise KafkaError(
-            f"{span}: the broker does not have offset {span.tally.position}, though its log starts at {log_start}; the log "
+            f"{span}: the broker does not have offset {first}, though its log starts at {log_start}; the log "
             "was cut shorter or the topic made anew while it was read"
         )
-    span.lost += gone
-    span.raced += gone
-    span.tally.position += gone
+    span.lost += behind - first
+    span.raced.append((first, behind))
+    span.tally.position = behind
     on_lost(span)
-    consumer.seek(tp, span.tally.position)
+    consumer.seek(tp, behind)
 
 
 def batch_times(consumer: KafkaConsumer, spans: list[Span], *, last: bool = False, timeout: float) -> dict[str, int]:

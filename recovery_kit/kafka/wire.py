@@ -24,7 +24,7 @@ from kafka.protocol.consumer import IsolationLevel
 
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import Fetch, split
-from recovery_kit.kafka.connection import client_options, explain_failure, require_connection
+from recovery_kit.kafka.connection import client_options, explain_failure, probe, require_connection
 
 FETCH_BYTES = 64 << 20
 PARTITION_BYTES = 8 << 20
@@ -165,8 +165,60 @@ def _offsets(
         except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
             tp = without.args[0]
             if time.monotonic() > deadline:
-                raise KafkaError(f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read") from None
+                raise KafkaError(
+                    f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read; look at the brokers"
+                ) from None
         time.sleep(0.1)
+
+
+def ask(consumer: KafkaConsumer, request: Any, *, node: int | None = None, timeout: float) -> Any:
+    """Send a request of any kind over the consumer's own connections, to one broker or to the one least busy."""
+    manager = consumer._manager
+
+    async def exchange() -> Any:
+        return await manager.wait_for(manager.send(request, node_id=node), int(timeout * 1000))
+
+    return consumer._net.run(exchange)
+
+
+def nodes(consumer: KafkaConsumer) -> list[int]:
+    """The brokers' ids."""
+    return [broker.node_id for broker in consumer._cluster.brokers()]
+
+
+def leader(consumer: KafkaConsumer, tp: TopicPartition) -> int | None:
+    """The broker that leads a partition, as last heard; -1 where none does, None where the partition is unknown."""
+    found: int | None = consumer._cluster.leader_for_partition(tp)
+    return found
+
+
+def validate(consumer: KafkaConsumer, timeout: float) -> None:
+    """Hold what was read against the leaders' epochs, as last heard; a log that was cut shorter is a LogTruncationError."""
+    fetcher = consumer._fetcher
+    fetcher.maybe_validate_positions()
+    for _ in range(2):  # the second call raises what the first one found
+        if (task := fetcher.validate_offsets_if_needed(int(timeout * 1000))) is not None:
+            consumer._net.run(consumer._manager.wait_for, task, int(timeout * 1000))
+
+
+def obstacle(consumer: KafkaConsumer, tp: TopicPartition) -> str:
+    """Why nothing comes from a partition."""
+    node, manager = leader(consumer, tp), consumer._manager
+    if node is None:
+        return "the cluster does not name it any more"
+    if node == -1:
+        return "no leader"
+    broker, connection = consumer._cluster.broker_metadata(node), manager._conns.get(node)
+    where = f"broker {node}" + (f" at {broker.host}:{broker.port}" if broker else "")
+    return f"no answer from {where}" if connection is not None and connection.connected else f"no connection to {where}"
+
+
+def require_credentials(consumer: KafkaConsumer, timeout: float = 3.0) -> None:
+    """Raise a KafkaError where the brokers refuse the credentials by now; kafka-python 3.0.12 would offer them for ever."""
+    if consumer.config["security_protocol"].startswith("SASL"):
+        layer, works, detail = probe(consumer.config, timeout)[-1]
+        if layer == "SASL" and not works and "refuses the credentials" in detail:
+            raise KafkaError(f"cannot connect to Kafka any more, SASL fails: {detail}")
 
 
 class Topic(NamedTuple):

@@ -16,7 +16,7 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog
-from recovery_kit.kafka.batches import Fetch, Tally, read, split
+from recovery_kit.kafka.batches import Fetch, Tally, read
 from recovery_kit.payload import Headers, Messages
 from tests.kafka.build import (
     ABORT,
@@ -72,7 +72,8 @@ class Log:
         whole, more = held[:most], held[most : most + 1]
         upper = whole[-1][0] if whole else position
         aborted = [(first, producer) for first, end, producer in self.aborted if end >= position and first <= upper]
-        return b"".join(data for _, data in whole) + (more[0][1][:cut] if more else b""), aborted
+        piece = more[0][1][: min(cut, len(more[0][1]) - 1)] if more else b""
+        return b"".join(data for _, data in whole) + piece, aborted
 
 
 @st.composite
@@ -276,7 +277,9 @@ def test_fault_17_each_damaged_byte_is_told() -> None:
 def test_batches_out_of_order_are_told() -> None:
     one, two = batch([Record(5), Record(6)]), batch([Record(6), Record(7)])
     with pytest.raises(CorruptLog, match=r"offsets 6 to 7, and the one before it ends at 6"):
-        split(memoryview(one + two), "t-0")
+        read(fetch(one + two, 5), Tally(5), 8)
+    tally = Tally(5)
+    assert [r[0] for r in rows(read(fetch(one + two, 5), tally, 6))] == [5]  # what lies behind the end is not looked at
 
 
 @pytest.mark.parametrize(
@@ -296,6 +299,20 @@ def test_a_wrong_number_of_records(claimed: int) -> None:
     struct.pack_into(">i", data, 57, claimed)
     with pytest.raises(CorruptLog, match="t-0: the record batch"):
         read(fetch(sealed(data) + batch([Record(o) for o in range(2, 9)])), Tally(0), 9)
+
+
+def test_a_batch_that_claims_less_than_nothing_takes_no_room_from_others() -> None:
+    data = bytearray(_empty(0, 4, 0, -1))
+    struct.pack_into(">i", data, 57, -5)
+    with pytest.raises(CorruptLog, match="t-0: the record batches from offset 0 on claim 0 records"):
+        read(fetch(sealed(data) + batch([Record(o) for o in range(5, 10)])), Tally(0), 10)
+
+
+def test_batches_before_the_position_are_passed_over() -> None:
+    tally = Tally(5)
+    data = batch([Record(0), Record(3)]) + marker(4, 1, COMMIT) + marker(5, 1, COMMIT) + batch([Record(6)])
+    assert [r[0] for r in rows(read(fetch(data, 5), tally, 7))] == [6]
+    assert (tally.position, counts(tally)) == (7, (1, 1, 0, 0))
 
 
 def test_an_unknown_format_is_named() -> None:
@@ -328,16 +345,16 @@ def test_markers_of_other_kinds_abort_nothing() -> None:
 
 def test_fault_21_a_second_transaction_of_the_same_producer_is_not_taken_for_the_aborted_one() -> None:
     data = (
-        batch([Record(0), Record(1)], attributes=TRANSACTIONAL, producer=1)
+        batch([Record(0)], attributes=TRANSACTIONAL, producer=1)
+        + batch([Record(1)], producer=1)  # the same producer, outside of any transaction
         + marker(2, 1, ABORT)
         + batch([Record(3)], attributes=TRANSACTIONAL, producer=1)
         + marker(4, 1, COMMIT)
         + batch([Record(5)], attributes=TRANSACTIONAL, producer=1)
         + marker(6, 1, ABORT)
-        + batch([Record(7)], producer=1)  # the same producer, outside of any transaction
     )
-    tally = Tally(1)
-    assert [r[0] for r in rows(read(fetch(data, 1, [(5, 1), (0, 1)]), tally, 8))] == [3, 7]
+    tally = Tally(0)
+    assert [r[0] for r in rows(read(fetch(data, 0, [(5, 1), (0, 1)]), tally, 7))] == [1, 3]
     assert counts(tally) == (2, 3, 2, 0)
 
 

@@ -3,12 +3,13 @@
 PYTHON ?= python3
 OLDEST := 3.11
 ARGS ?=
+SECONDS ?= 600
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-lab test-recipes notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes faults soak notebooks lint types lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,12 @@ test-recipes: $(INSTALLED) ## run the recipes, also in an Airflow and a Jupyter 
 	@test -d build/scheduler-venv/share/jupyter || { $(PYTHON) -m venv build/scheduler-venv && \
 	    build/scheduler-venv/bin/pip install --quiet jupyter-scheduler; }
 	$(BIN)/pytest tests/test_recipes.py $(ARGS)
+
+faults: $(INSTALLED) ## run the tests of every known fault and print the table; some: make faults ARGS="8 9 12"
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(INSTALLED) ## writers, faults and replays all at once: make soak SECONDS=600
+	$(BIN)/python -m tests.soak $(SECONDS)
 
 notebooks: $(INSTALLED) ## run the notebooks on the demo and keep their outputs in them
 	$(BIN)/recovery-kit sandbox -- $(BIN)/jupyter nbconvert --to notebook --execute --inplace \

@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from recovery_kit import _show
-from recovery_kit.errors import IdentityError, IncompleteReplay, KafkaError, ParameterError
-from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Reader
+from recovery_kit.coverage import MEANING, Gather, worst
+from recovery_kit.errors import KafkaError, ParameterError
+from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
 from recovery_kit.schema import EventSchema
 from recovery_kit.window import Moment, Window, window
 
@@ -24,18 +25,8 @@ if TYPE_CHECKING:
     from recovery_kit.kafka.log import Span
     from recovery_kit.kafka.wire import Topic
 
-VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
-"""What can be said of a replay, worst first; that of a replay is the worst of its partitions'."""
 
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
-
-_MEANING = {
-    "complete": "every offset from start to end is accounted for",
-    "truncated": "the head of the log was gone before the read",
-    "raced": "records were removed while they were being read",
-    "compacted": "records inside the range had been cleaned away, so totals cannot be worked out from what is left",
-    "timed out": "the end was not reached in time",
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,14 +76,18 @@ class Replay:
             "events": "events inside the window",
             "outside": "outside the window",
         }
-        facts: list[tuple[str, object]] = [("coverage", f"{self.verdict}: {_MEANING[self.verdict]}")]
+        facts: list[tuple[str, object]] = [("coverage", f"{self.verdict}: {MEANING[self.verdict]}")]
         facts += [("window", str(self.window)), ("partitions", len(self.coverage))]
         facts += [(labels.get(n, n), int(total[n])) for n in names if n in ("delivered", "events") or total[n]]
         return facts
 
     def _repr_html_(self) -> str:
-        told = [n for n, column in self.coverage.items() if n in _ALWAYS or column.dtype.kind not in "iu" or column.any()]
-        tables = [("Coverage, by partition (offsets and counts; what is 0 throughout is left out)", self.coverage[told])]
+        told = [
+            n for n, column in self.coverage.items() if n in _ALWAYS or column.dtype.kind not in "iu" or column.any()
+        ]
+        tables = [
+            ("Coverage, by partition (offsets and counts; what is 0 throughout is left out)", self.coverage[told])
+        ]
         if len(self.rejects):
             reasons = self.rejects.groupby("reason").size().sort_values(ascending=False).reset_index(name="messages")
             tables.append(("Rejects, by reason (messages)", reasons))
@@ -179,11 +174,11 @@ def replay(
             for bound in (cut.since_offsets, cut.until_offsets)
         )
         spans = log.capture(consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout)
-        gather = _Gather(schema, cut, spans, allow_incomplete)
+        gather = Gather(schema, cut, spans, allow_incomplete)
         tell = _Progress(spans, enabled=progress)
         gather.notes += _inquire(consumer, spans, tell)
         if any(s.lost for s in spans) and not allow_incomplete:
-            gather.look_ahead(consumer, min(timeout, 10.0))
+            _look_ahead(consumer, gather, min(timeout, 10.0))
             raise gather.incomplete()
 
         def on_wait(seconds: float, what: str) -> None:
@@ -203,10 +198,10 @@ def replay(
             tell.step()
         if all(span.done for span in spans):
             _look_back(consumer, gather, found, timeout)
-    return gather.result(", ".join(topics))
+    return _result(gather, ", ".join(topics))
 
 
-def _look_back(consumer: KafkaConsumer, gather: _Gather, found: dict[str, Topic], timeout: float) -> None:
+def _look_back(consumer: KafkaConsumer, gather: Gather, found: dict[str, Topic], timeout: float) -> None:
     """Note what changed while the log was read; where it is another log by now, what was read is of no use."""
     from recovery_kit.kafka import log, wire
 
@@ -268,178 +263,48 @@ def _inquire(consumer: KafkaConsumer, spans: list[Span], tell: _Progress) -> lis
     return notes
 
 
-class _Gather:
-    """Collects what the spans deliver, and says in the end what it amounts to."""
+def _look_ahead(consumer: KafkaConsumer, gather: Gather, timeout: float) -> None:
+    """Find the time of the first event still held in each partition, for an error that says where one can begin."""
+    from recovery_kit.kafka import log
 
-    def __init__(self, schema: EventSchema, cut: Window, spans: list[Span], allow_incomplete: bool) -> None:
-        self.schema, self.window, self.spans, self.allow = schema, cut, spans, allow_incomplete
-        self.reader = Reader(schema, cut.since_ms, cut.until_ms)
-        self.events: dict[str, list[pa.RecordBatch]] = {str(s): [] for s in spans}
-        self.rejects: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
-        self.tombstones: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
-        self.outside = dict.fromkeys(self.events, 0)
-        self.first_times: dict[str, int] = {}
-        self.log_start_after: dict[str, int] = {}
-        self.notes: list[str] = []
+    deadline = clock.monotonic() + timeout
+    ahead = [log.whole(span) for span in gather.spans]
+    for span, messages in log.read_spans(consumer, ahead, timeout=timeout, on_lost=lambda _: None):
+        first = gather.reader.read(messages).first_time
+        if first is not None:
+            gather.first_times[str(span)] = first
+        if first is not None or clock.monotonic() > deadline:
+            span.end = span.tally.position
 
-    def add(self, span: Span, messages: object) -> None:
-        name = str(span)
-        read = self.reader.read(messages)  # type: ignore[arg-type]
-        if read.events.num_rows:
-            self.events[name].append(read.events)
-        self.rejects[name] += read.rejects
-        self.tombstones[name] += read.tombstones
-        self.outside[name] += read.outside
-        if read.first_time is not None:
-            self.first_times.setdefault(name, read.first_time)
 
-    def look_ahead(self, consumer: KafkaConsumer, timeout: float) -> None:
-        """Find the time of the first event still held in each partition, for an error that says where one can begin."""
-        from recovery_kit.kafka import log
-
-        deadline = clock.monotonic() + timeout
-        ahead = [log.whole(span) for span in self.spans]
-        for span, messages in log.read_spans(consumer, ahead, timeout=timeout, on_lost=lambda _: None):
-            first = self.reader.read(messages).first_time
-            if first is not None:
-                self.first_times[str(span)] = first
-            if first is not None or clock.monotonic() > deadline:
-                span.end = span.tally.position
-
-    def lost(self, _: Span) -> None:
-        if not self.allow:
-            raise self.incomplete()
-
-    def verdict(self, span: Span) -> str:
-        if span.timed_out:
-            return "timed out"
-        if span.raced:
-            return "raced"
-        if span.lost or (span.done and self.uncovered(span)):
-            return "truncated"
-        if not span.done:
-            return "not read"
-        return "compacted" if span.tally.removed else "complete"
-
-    def uncovered(self, span: Span) -> bool:
-        """Whether records at or after a ``since`` that is a time may have gone with the head of the log."""
-        since, first = self.window.since_ms, self.first_times.get(str(span))
-        # What is gone may be as old as the first event still held, to the millisecond.
-        return since is not None and span.log_start > 0 and (first is None or first >= since)
-
-    def coverage(self) -> pd.DataFrame:
-        rows = []
-        for s in self.spans:
-            t, name = s.tally, str(s)
-            events = sum(batch.num_rows for batch in self.events[name])
-            rejects, tombstones, outside = len(self.rejects[name]), len(self.tombstones[name]), self.outside[name]
-            unread = s.end - t.position
-            offsets = (t.delivered, t.control, t.aborted, t.removed, s.lost, unread)
-            if sum(offsets) != s.end - s.start or min(offsets) < 0:
-                raise IdentityError(
-                    f"{s}: {t} with {s.lost} lost and {unread} unread do not add up to {s.end - s.start} offsets"
-                )
-            if events + outside + rejects + tombstones != t.delivered:
-                raise IdentityError(
-                    f"{s}: {events} events, {outside} outside the window, {rejects} rejects and {tombstones} tombstones "
-                    f"are not the {t.delivered} messages delivered"
-                )
-            rows.append(
-                {
-                    "topic": s.topic,
-                    "partition": s.partition,
-                    "log_start": s.log_start,
-                    "start": s.start,
-                    "end": s.end,
-                    "position": t.position,
-                    "delivered": t.delivered,
-                    "control": t.control,
-                    "aborted": t.aborted,
-                    "removed": t.removed,
-                    "lost": s.lost,
-                    "unread": unread,
-                    "events": events,
-                    "outside": outside,
-                    "rejects": rejects,
-                    "tombstones": tombstones,
-                    "high_watermark": s.high_watermark,
-                    "behind_open_transaction": s.high_watermark - s.stable,
-                    "log_start_after": self.log_start_after.get(name),
-                    "verdict": self.verdict(s),
-                }
-            )
-        types = {n: pa.int64() if isinstance(v, int) else pa.string() for n, v in rows[0].items()}
-        types |= {"partition": pa.int32(), "log_start_after": pa.int64()}
-        return _show.to_pandas(pa.Table.from_pylist(rows, pa.schema(types)))
-
-    def incomplete(self) -> IncompleteReplay:
-        """The error for a replay that is not whole, with where the first trouble is and how to go on."""
-        coverage = self.coverage()
-        verdict = next(v for v in VERDICTS if (coverage["verdict"] == v).any())
-        bad = [s for s in self.spans if self.verdict(s) == verdict]
-        shown = "; ".join(self._trouble(s, verdict) for s in bad[:4]) + (
-            f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
+def _result(gather: Gather, source: str) -> Replay:
+    coverage = gather.coverage()
+    verdict = worst(coverage)
+    if verdict != "complete":
+        error = gather.incomplete()
+        if not gather.allow:
+            raise error
+        gather.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
+    if behind := [s for s in gather.spans if gather.window.since_ms is not None and s.log_start > 0 and s.done]:
+        gather.notes.append(
+            f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, because the first event "
+            "still held is"
         )
-        return IncompleteReplay(
-            f"{verdict}: {_MEANING[verdict]} ({shown}). {self._way_on(verdict, bad)} Or pass allow_incomplete=True to see "
-            "what is there; no key is then called matched.",
-            verdict=verdict,
-            coverage=coverage,
-        )
-
-    def _trouble(self, s: Span, verdict: str) -> str:
-        if verdict == "truncated":
-            first = self.first_times.get(str(s))
-            held = f", of {_iso(first)}" if first is not None else ""
-            return f"{s}: offsets 0 to {s.log_start - 1} are gone, the first still held is {s.log_start}{held}"
-        if verdict == "raced":
-            ranges = ", ".join(f"{first} to {behind - 1}" for first, behind in s.raced[:4])
-            return f"{s}: offsets {ranges} went during the read"
-        if verdict == "compacted":
-            return f"{s}: {s.tally.removed:,} of {s.end - s.start:,} offsets hold no record any more"
-        return f"{s}: stopped at offset {s.tally.position} of {s.end}, {s.obstacle}"
-
-    def _way_on(self, verdict: str, bad: list[Span]) -> str:
-        if verdict == "truncated":
-            times = [self.first_times[str(s)] for s in bad if str(s) in self.first_times]
-            if len(times) < len(bad):
-                held = ", ".join(f"'{s}': {s.log_start}" for s in bad[:4])
-                return f"Give since={{{held}}}, the first offsets still held, and opening=the totals as of then."
-            return f"Give since={_iso(max(times) + 1)} or later and opening=the totals as of then."
-        if verdict == "compacted":
-            return "Read a topic that is not compacted, or give since and opening from behind the cleaned part."
-        if verdict == "raced":
-            return "Run again with since and opening from behind it, or lengthen the topic's retention first."
-        return "Look at the brokers, or give a longer timeout."
-
-    def result(self, source: str) -> Replay:
-        coverage = self.coverage()
-        verdict = next(v for v in VERDICTS if (coverage["verdict"] == v).any())
-        if verdict != "complete":
-            error = self.incomplete()
-            if not self.allow:
-                raise error
-            self.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
-        if behind := [s for s in self.spans if self.window.since_ms is not None and s.log_start > 0 and s.done]:
-            self.notes.append(
-                f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, because the first event "
-                "still held is"
-            )
-        types = pa.schema(self.schema.arrow_types)
-        events = pa.Table.from_batches([b for s in self.spans for b in self.events.pop(str(s))], types)
-        rejects = [row for s in self.spans for row in self.rejects[str(s)]]
-        tombstones = [row for s in self.spans for row in self.tombstones[str(s)]]
-        return Replay(
-            events=_show.to_pandas(events),
-            rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
-            tombstones=_show.to_pandas(pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA)),
-            coverage=coverage,
-            verdict=verdict,
-            schema=self.schema,
-            source=source,
-            window=self.window,
-            notes=tuple(self.notes),
-        )
+    types = pa.schema(gather.schema.arrow_types)
+    events = pa.Table.from_batches([b for s in gather.spans for b in gather.events.pop(str(s))], types)
+    rejects = [row for s in gather.spans for row in gather.rejects[str(s)]]
+    tombstones = [row for s in gather.spans for row in gather.tombstones[str(s)]]
+    return Replay(
+        events=_show.to_pandas(events),
+        rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
+        tombstones=_show.to_pandas(pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA)),
+        coverage=coverage,
+        verdict=verdict,
+        schema=gather.schema,
+        source=source,
+        window=gather.window,
+        notes=tuple(gather.notes),
+    )
 
 
 class _Progress:
@@ -471,7 +336,3 @@ class _Progress:
             end=end,
             file=sys.stderr,
         )
-
-
-def _iso(ms: int) -> str:
-    return pd.Timestamp(ms, unit="ms", tz="UTC").isoformat()

@@ -70,7 +70,7 @@ class Settings:
     processed: str = _is("", "what the system applied, if it kept a list: a file with event_id and effect", path=True)
     pseudonymize: str = _is(
         "",
-        "replace these by tokens in all that is kept: key, or key,id; RECOVERY_KIT_PSEUDONYM_KEY holds the key to it",
+        "replace by tokens in all that is kept: key, or key,id; see RECOVERY_KIT_PSEUDONYM_KEY",
     )
     pseudonym_lookup: str = _is(
         "", "file outside run_dir to write which token stands for what into; empty: nobody can tell", path=True

@@ -14,7 +14,12 @@ FULL = EventSchema(id="meta.id", type="t", value="data.amount", key="data.accoun
 
 
 def full(**fields: object) -> bytes:
-    message = {"meta": {"id": "e1"}, "t": "add", "data": {"amount": "1.5", "account": "a"}, "ts": "2026-03-02T12:00:00Z"}
+    message = {
+        "meta": {"id": "e1"},
+        "t": "add",
+        "data": {"amount": "1.5", "account": "a"},
+        "ts": "2026-03-02T12:00:00Z",
+    }
     return json.dumps(message | fields).encode()
 
 

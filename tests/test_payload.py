@@ -140,7 +140,9 @@ STAMPS = st.sampled_from([NOON, NOON, 0, -1, 10**15])
 @example([(b'{"id":"e1","type":"add","value":999999999999999999.99}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":1,"id":2,"type":"add","value":1}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e","type":"add","value":1,"x":"\xf4\x90\x80\x80"}', b"k", NOON)], SCHEMAS[0])
-def test_scan_and_exact_reader_agree(records: list[tuple[bytes | None, bytes | None, int]], schema: EventSchema) -> None:
+def test_scan_and_exact_reader_agree(
+    records: list[tuple[bytes | None, bytes | None, int]], schema: EventSchema
+) -> None:
     values, keys, times = (list(column) for column in zip(*records, strict=True))
     messages = pack(values, keys, times)
     assert both(messages, schema) == exact(messages, schema)
@@ -160,7 +162,16 @@ def test_the_scan_takes_what_is_plain() -> None:
     out = (taken, twos[0], np.empty(3, np.int32), twos[1], twos[2], twos[3], np.empty(3, np.int64))
     m = messages
     _scan.scan(
-        m.buffer, m.value_at, m.value_len, m.key_at, m.key_len, m.time, reader._plan, reader._factors, reader._settings, out
+        m.buffer,
+        m.value_at,
+        m.value_len,
+        m.key_at,
+        m.key_len,
+        m.time,
+        reader._plan,
+        reader._factors,
+        reader._settings,
+        out,
     )
     assert taken.tolist() == [_scan.TAKEN] * 3
 

@@ -182,12 +182,12 @@ def test_cards_count_with_units(nasty: Replay) -> None:
 
 
 def test_offsets_that_do_not_add_up_are_a_defect_of_ours() -> None:
-    from recovery_kit.replay import _Gather
+    from recovery_kit.coverage import Gather
     from recovery_kit.window import Window
 
-    def gathered(tally: Tally, **more: int) -> _Gather:
+    def gathered(tally: Tally, **more: int) -> Gather:
         span = Span("t", 0, 0, 0, 10, 10, 10, tally, **more)
-        gather = _Gather(EventSchema(), Window(), [span], allow_incomplete=True)
+        gather = Gather(EventSchema(), Window(), [span], allow_incomplete=True)
         gather.add(span, pack([b'{"id":"e","type":"add","value":1}', None, b"?"]))
         return gather
 

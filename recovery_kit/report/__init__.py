@@ -13,6 +13,7 @@ from typing import Any
 
 from recovery_kit import _show, errors
 from recovery_kit._keep import read_json, write_text
+from recovery_kit.coverage import MEANING
 from recovery_kit.report import _grids
 
 _ENDS = {
@@ -21,13 +22,6 @@ _ENDS = {
     errors.ERROR: "the run failed",
     errors.INCOMPLETE: "the log could not be read whole",
     errors.INTERRUPTED: "the run was interrupted",
-}
-_VERDICTS = {
-    "complete": "every offset from start to captured end is accounted for",
-    "truncated": "the head of the log was gone before the read",
-    "raced": "records were removed while they were being read",
-    "compacted": "records inside the range had been cleaned away",
-    "timed out": "the end was not reached in time",
 }
 _SHOWN_BY_OTHERS = ("coverage", "error")
 
@@ -137,7 +131,7 @@ def _facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
     if not summary:
         return
     log, told, found = (summary[name] for name in ("replay", "dedup", "reconciliation"))
-    yield "coverage of the log", f"{log['verdict']}: {_VERDICTS.get(log['verdict'], '')}"
+    yield "coverage of the log", f"{log['verdict']}: {MEANING.get(log['verdict'], '')}"
     yield "window", _show.shorten(log["window"], 200)
     yield "keys", ", ".join(f"{n:,} {status}" for status, n in found["statuses"].items() if n) or "none"
     for label, name in (

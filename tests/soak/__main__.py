@@ -1,0 +1,151 @@
+"""``python -m tests.soak SECONDS``: see the package."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+
+from recovery_kit.kafka import wire
+from tests.proxied import Proxied
+from tests.soak.faults import FaultMaker
+from tests.soak.ledger import NO_EVENT, Ledger
+from tests.soak.readers import HANGS, Reader
+from tests.soak.writers import transact, write
+
+BROKERS = {
+    "min.insync.replicas": 2,
+    "log.initial.task.delay.ms": 500,
+    "log.retention.check.interval.ms": 2000,
+    "log.cleaner.backoff.ms": 500,
+    "transaction.state.log.min.isr": 2,
+    "auto.leader.rebalance.enable": False,
+}
+SMALL = {"segment.ms": 3000, "segment.bytes": 1 << 20}
+TOPICS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "transacted": {},
+    "deleted": {},
+    "expiring": {**SMALL, "retention.bytes": 200_000},
+    "compacted": {
+        **SMALL,
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": 0.01,
+        "max.compaction.lag.ms": 2000,
+    },
+}
+GOING = {"truncated", "raced"}
+LOSING = {"deleted": GOING, "expiring": GOING, "compacted": {"compacted"}}
+"""What may be said of which topic; of the others, nothing but complete."""
+
+
+def main(seconds: float) -> int:
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # kafka-python leaves sockets of refused connections to the garbage collector
+    wire.PARTITION_BYTES, wire.FETCH_BYTES = 16 << 10, 64 << 10  # many fetches a replay, so that faults fall into them
+    ledger, stop = Ledger(), threading.Event()
+    with Proxied(BROKERS, brokers=3) as cluster:
+        for topic, config in TOPICS.items():
+            cluster.create_topic(topic, partitions=3, config=config)
+        names, servers = list(TOPICS), cluster.bootstrap_servers
+        faults = FaultMaker(cluster, names, "deleted")
+        reader = Reader(cluster.bootstrap_proxied, names, LOSING, ledger)
+        tasks: dict[str, tuple[Any, ...]] = {
+            "writer 1": (write, servers, names, ledger, stop, 0.1),
+            "writer 2": (write, servers, names, ledger, stop, 0.1),
+            "writer 3": (transact, servers, "a", ["transacted", "deleted"], ledger, stop, 0.2),
+            "writer 4": (transact, servers, "b", ["transacted", "plain", "expiring"], ledger, stop, 0.2),
+            "faults 1": (faults.run, faults.of_brokers, stop, 1.0),
+            "faults 2": (faults.run, faults.of_the_rest, stop, 2.0),
+            "replays 1": (reader.run, stop),
+            "replays 2": (reader.run, stop),
+        }
+        threads = [
+            threading.Thread(target=do, args=args, name=name, daemon=True) for name, (do, *args) in tasks.items()
+        ]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        while (left := seconds - (time.monotonic() - begun)) > 0:
+            time.sleep(min(30, left))
+            _tell(begun, ledger, faults, reader)
+        stop.set()
+        deadline = time.monotonic() + HANGS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        late = [thread for thread in threads if thread.is_alive()]
+        for thread in late:
+            print(
+                f"{thread.name} does not end:", *traceback.format_stack(sys._current_frames()[thread.ident]), sep="\n"
+            )
+        reader.hangs += [f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")]
+        faults.heal()
+        _read_plainly(cluster, ledger)
+    ledger.once()
+    return _report(begun, ledger, faults, reader)
+
+
+def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
+    """Hold kafka-python's own reading of every topic, when all is quiet, against what writers and replays said."""
+    for topic in TOPICS:
+        consumer = KafkaConsumer(
+            bootstrap_servers=cluster.bootstrap_servers, isolation_level="read_committed", auto_offset_reset="earliest",
+            group_id=None,
+        )  # fmt: skip
+        places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(places)
+        starts, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
+        found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in places}
+        deadline = time.monotonic() + 120
+        while any(consumer.position(tp) < ends[tp] for tp in places) and time.monotonic() < deadline:
+            for tp, records in consumer.poll(timeout_ms=500).items():
+                found[tp] += [(r.offset, int(r.value[7 : r.value.index(b'"', 7)])) for r in records]
+        for tp, read in found.items():
+            here = [(offset, number) for offset, number in read if offset < ends[tp]]
+            offsets, numbers = np.array(here, np.int64).reshape(-1, 2).T
+            ledger.hold(tuple(tp), offsets, numbers, "the plain reader")
+            if topic not in ("expiring", "compacted"):
+                none = np.setdiff1d(np.arange(starts[tp], ends[tp]), offsets)
+                ledger.hold(tuple(tp), none, np.full(len(none), NO_EVENT), "the plain reader")
+        consumer.close()
+
+
+def _tell(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) -> None:
+    print(
+        f"{time.monotonic() - begun:5.0f} s: {faults.made.total()} faults, {reader.ended.total()} replays, "
+        f"{reader.checked:,} records checked, {len(ledger.wrong)} wrong, {len(reader.false_alarms)} false alarms",
+        flush=True,
+    )
+
+
+def _report(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) -> int:
+    for what in [*ledger.wrong, *reader.false_alarms, *reader.hangs][:30]:
+        print("!", what[:600])
+    print(
+        f"soaked for {time.monotonic() - begun:.0f} s",
+        f"events written and acknowledged: {ledger.written:,} (transactions: {_listed(ledger.transactions)})",
+        f"faults made: {faults.made.total()} ({_listed(faults.made)})",
+        f"replays: {reader.ended.total()} ({_listed(reader.ended)})",
+        f"records checked: {reader.checked:,}",
+        f"wrong answers: {len(ledger.wrong)}",
+        f"false alarms: {len(reader.false_alarms)}",
+        f"hangs past the deadline: {len(reader.hangs)}",
+        sep="\n",
+    )
+    return int(bool(ledger.wrong or reader.false_alarms or reader.hangs))
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 600))

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-lab test-recipes faults soak notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes faults soak bench bench-steps notebooks lint types lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ lab: $(INSTALLED) ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks --KernelManager.transport_encryption=auto $(ARGS)
 
 test: $(INSTALLED) ## run every test; some of them: make test ARGS="-k dedup"
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 ifeq ($(strip $(ARGS)),)
 	$(BIN)/recovery-kit sandbox -- $(BIN)/pytest --nbval --nbval-cell-timeout 300 \
 	    --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
@@ -44,6 +44,17 @@ faults: $(INSTALLED) ## run the tests of every known fault and print the table; 
 
 soak: $(INSTALLED) ## writers, faults and replays all at once: make soak SECONDS=600
 	$(BIN)/python -m tests.soak $(SECONDS)
+
+bench: benchmarks/.venv/installed ## the kit beside other ways from a topic to totals: make bench ARGS="--events 10000000"
+	benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
+
+bench-steps: benchmarks/.venv/installed ## dedup, totals and reconcile beside polars by hand
+	benchmarks/.venv/bin/python benchmarks/steps.py $(ARGS)
+
+benchmarks/.venv/installed: benchmarks/requirements.txt pyproject.toml constraints.txt
+	@$(PYTHON) -m venv benchmarks/.venv
+	@benchmarks/.venv/bin/python -m pip install --quiet -c constraints.txt -e . -r benchmarks/requirements.txt
+	@touch $@
 
 notebooks: $(INSTALLED) ## run the notebooks on the demo and keep their outputs in them
 	$(BIN)/recovery-kit sandbox -- $(BIN)/jupyter nbconvert --to notebook --execute --inplace \

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import measure
+from report import HERE, report
 from seed import Log, answer, seed
 
 from recovery_kit.sandbox.kafka import Kafka
 
-HERE = Path(__file__).parent
 CONTENDERS = {
     "kit": "recovery-kit",
     "kafka_python_loop": "kafka-python, json, dict",
@@ -31,7 +26,6 @@ CONTENDERS = {
     "kcat_duckdb": "kcat to a file, DuckDB",
     "floor": "the floor: fetched, not read",
 }
-PACKAGES = ("kafka-python", "crc32c", "confluent-kafka", "orjson", "pandas", "polars", "pyarrow", "numba", "duckdb")
 
 
 def main() -> int:
@@ -58,11 +52,11 @@ def main() -> int:
                     "round {round} {contender:<18} {wall:7.2f} s  cpu {cpu:7.2f} s  {memory_mb:6,.0f} MB  "
                     "others on the machine {others:.2f} s".format(**runs[-1])
                 )
-    report = {"log": vars(log), "messages": held, "machine": _machine(), "runs": runs, "medians": _medians(runs, held)}
-    print(_table(report))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    title = (
+        f"{held:,} messages, {log.partitions} partitions, {log.payload} payload, compression {log.compression}, "
+        f"{log.keys:,} keys"
+    )
+    print(report(title, runs, held, CONTENDERS, args.json))
     return 0
 
 
@@ -85,57 +79,17 @@ def _command(name: str, servers: str, topic: str) -> list[str]:
 
 
 def _run(broker: Kafka, name: str, truth: dict[str, object]) -> dict[str, float]:
-    before, brokers = measure.busy(), measure.busy(broker.pid())
+    before = measure.busy(broker.pid())
     done = measure.run(_command(name, broker.bootstrap_servers, "events"))
-    brokers = measure.busy(broker.pid()) - brokers
-    others = max(0.0, measure.busy() - before - brokers - done.cpu)
+    brokers = measure.busy(broker.pid()) - before
     _check(name, done, truth)
-    return {"wall": done.wall, "cpu": done.cpu, "memory_mb": done.memory / 1e6, "broker_cpu": brokers, "others": others}
+    found = done.figures()
+    return {**found, "broker_cpu": brokers, "others": found["others"] - brokers}
 
 
 def _check(name: str, done: measure.Measured, truth: dict[str, object]) -> None:
     if name != "floor" and json.loads(done.said) != truth:
         raise SystemExit(f"{name} says {done.said}, but the log holds {json.dumps(truth)}")
-
-
-def _medians(runs: list[dict], messages: int) -> dict[str, dict[str, float]]:
-    names = list(dict.fromkeys(run["contender"] for run in runs))
-    medians: dict[str, dict[str, float]] = {}
-    for name in names:
-        mine = [run for run in runs if run["contender"] == name]
-        middle = {what: statistics.median(run[what] for run in mine) for what in ("wall", "cpu", "memory_mb", "others")}
-        medians[name] = {**middle, "events_per_s": messages / middle["wall"]}
-    if "kit" in medians:
-        for name in names:
-            for what in ("wall", "cpu", "memory_mb"):
-                medians[name][f"{what}_ratio"] = medians[name][what] / medians["kit"][what]
-    return medians
-
-
-def _table(report: dict) -> str:
-    log = report["log"]
-    lines = [
-        f"{report['messages']:,} messages, {log['partitions']} partitions, {log['payload']} payload, compression "
-        f"{log['compression']}, {log['keys']:,} keys; medians of {1 + report['runs'][-1]['round']} rounds; x: times the kit's",
-        "",
-        f"{'contender':<32} {'wall s':>8} {'x':>6} {'events/s':>11} {'cpu s':>8} {'x':>6} {'peak MB':>8} {'x':>6} {'others s':>9}",
-    ]
-    for name, m in report["medians"].items():
-        x = {what: f"{m[f'{what}_ratio']:.2f}" if f"{what}_ratio" in m else "" for what in ("wall", "cpu", "memory_mb")}
-        lines.append(
-            f"{CONTENDERS[name]:<32} {m['wall']:>8.2f} {x['wall']:>6} {m['events_per_s']:>11,.0f} {m['cpu']:>8.2f} "
-            f"{x['cpu']:>6} {m['memory_mb']:>8,.0f} {x['memory_mb']:>6} {m['others']:>9.2f}"
-        )
-    return "\n".join(lines)
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
 
 
 def _tell(line: str) -> None:

@@ -240,9 +240,14 @@ def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int) -> C
     skipped: dict[int, str] = {}
     key, plain = log["key"], log["plain"]
     hold = s.unseen | s.lagging
+    last = np.full(
+        s.partitions, -1
+    )  # the last record that each partition's consumer got to: what comes after it is lag
+    came = np.flatnonzero(~hold & (log["copy"] == 0))
+    np.maximum.at(last, log["partition"][came], came)
     for at, (event, copy) in enumerate(zip(log["event"].tolist(), log["copy"].tolist(), strict=True)):
         if hold[at]:
-            skipped.setdefault(event, "missed" if s.unseen[at] else "lag")
+            skipped.setdefault(event, "lag" if s.lagging[at] or at > last[log["partition"][at]] else "missed")
             continue
         effect, name = int(plain[event]), names[key[event]]
         if copy == 3 and event not in s.later:

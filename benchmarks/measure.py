@@ -16,7 +16,7 @@ EVERY = 0.02
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds of wall clock and of CPU, the most memory in bytes, and what it printed last.
+    """One run: seconds of wall clock and of CPU, CPU seconds of everything else, peak memory, and what it printed last.
 
     CPU is user and system time of the process and of all it waited for (``wait4``). Memory is the larger of two: the
     resident memory of the whole process tree, summed up every 20 ms, and the peak of its largest process as the kernel
@@ -26,13 +26,18 @@ class Measured:
 
     wall: float
     cpu: float
+    others: float
     memory: int
     said: str
+
+    def figures(self) -> dict[str, float]:
+        """What reports hold of it; memory in MB."""
+        return {"wall": self.wall, "cpu": self.cpu, "memory_mb": self.memory / 1e6, "others": self.others}
 
 
 def run(command: list[str], *, env: dict[str, str] | None = None) -> Measured:
     """Run to the end; a RuntimeError with the end of its standard error when it fails."""
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), busy()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
         sizes, over = [0], threading.Event()
         sampler = threading.Thread(target=_sample, args=(process.pid, sizes, over))
@@ -46,7 +51,8 @@ def run(command: list[str], *, env: dict[str, str] | None = None) -> Measured:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{complained[-3000:]}")
     last = said.splitlines()[-1] if said else ""
-    return Measured(wall, used.ru_utime + used.ru_stime, max(sizes), last)
+    cpu = used.ru_utime + used.ru_stime
+    return Measured(wall, cpu, busy() - before - cpu, max(sizes), last)
 
 
 def busy(pid: int | None = None) -> float:

@@ -57,7 +57,18 @@ def chunks(log: Log) -> Iterator[list[tuple[str, bytes]]]:
             else:
                 note = NOTE + a[::-1] + a
                 trace = a[16:] + a[:16] + "-" + a[8:24]
-                text = WIDE % (id_, trace, type_, amount // 100, amount % 100, key, time, note, amount * 7, time - START)
+                text = WIDE % (
+                    id_,
+                    trace,
+                    type_,
+                    amount // 100,
+                    amount % 100,
+                    key,
+                    time,
+                    note,
+                    amount * 7,
+                    time - START,
+                )
             rows.append((key, text.encode()))
         yield rows + [rows[i] for i in again]
 

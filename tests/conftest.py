@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from recovery_kit.sandbox import Kafka
+
+settings.register_profile("kit", deadline=None)  # a machine that is busy is no defect
+settings.load_profile("kit")
 
 os.environ["TZ"] = "UTC"
 time.tzset()

@@ -20,7 +20,7 @@ class Unread:
     def __bool__(self):
         return not self._taken
 
-    def take(self, n=None):
+    def take(self, n=None):  # noqa: ARG002
         at = 0
         while at + 61 <= len(self._batches):
             base, length, _, _, _, _, delta = struct.unpack_from(">qiibIhi", self._batches, at)

@@ -11,11 +11,10 @@ from answer import say
 TOTALS = """
     SELECT account, CAST(sum(CASE type WHEN 'add' THEN value ELSE -value END) * 100 AS BIGINT), count(*)
     FROM (
-        SELECT id, any_value(type) AS type, any_value(CAST(value AS DECIMAL(18, 2))) AS value, any_value(account) AS account
+        SELECT DISTINCT ON (id) id, type, CAST(value AS DECIMAL(18, 2)) AS value, account
         FROM read_json(
             ?, format = 'newline_delimited',
-            columns = {id: 'VARCHAR', type: 'VARCHAR', value: 'VARCHAR', account: 'VARCHAR', ts: 'BIGINT'})
-        GROUP BY id)
+            columns = {id: 'VARCHAR', type: 'VARCHAR', value: 'VARCHAR', account: 'VARCHAR', ts: 'BIGINT'}))
     GROUP BY account
 """
 

@@ -2,8 +2,9 @@
 
 import sys
 
-import recovery_kit as rk
 from answer import say
+
+import recovery_kit as rk
 
 servers, topic = sys.argv[1:]
 schema = rk.EventSchema(id="id", type="type", value="value", key="account", time="ts")

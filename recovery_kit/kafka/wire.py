@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as LibraryError
-from kafka.errors import RetriableError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaTimeoutError, RetriableError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
 
@@ -28,6 +28,8 @@ from recovery_kit.kafka.connection import client_options, explain_failure, probe
 
 FETCH_BYTES = 64 << 20
 PARTITION_BYTES = 8 << 20
+_PATIENCE = 5.0
+"""Seconds for one look-up of offsets, of which there may be several within a time-out."""
 
 
 class _Undecoded:
@@ -139,7 +141,7 @@ def log_starts(
     consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float
 ) -> dict[TopicPartition, int]:
     """First offsets that the brokers still have."""
-    return _offsets(consumer.beginning_offsets, partitions, timeout)
+    return _offsets(consumer, consumer.beginning_offsets, partitions, timeout)
 
 
 def end_offsets(
@@ -150,18 +152,27 @@ def end_offsets(
     kept = fetcher._isolation_level
     fetcher._isolation_level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     try:
-        return _offsets(consumer.end_offsets, partitions, timeout)
+        return _offsets(consumer, consumer.end_offsets, partitions, timeout)
     finally:
         fetcher._isolation_level = kept
 
 
 def _offsets(
-    ask: Callable[..., dict[TopicPartition, int]], partitions: list[TopicPartition], timeout: float
+    consumer: KafkaConsumer,
+    ask: Callable[..., dict[TopicPartition, int]],
+    partitions: list[TopicPartition],
+    timeout: float,
 ) -> dict[TopicPartition, int]:
     deadline = time.monotonic() + timeout
     while True:
+        left = deadline - time.monotonic()
         try:
-            return ask(partitions, timeout_ms=int(timeout * 1000))
+            return ask(partitions, timeout_ms=int(1000 * max(0.1, min(left, _PATIENCE))))
+        except KafkaTimeoutError:
+            if left <= _PATIENCE:
+                raise
+            # The leader that was asked may have frozen, and another may lead by now: look, and ask again.
+            consumer._cluster.request_update()
         except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
             tp = without.args[0]
             if time.monotonic() > deadline:

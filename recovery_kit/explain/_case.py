@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from recovery_kit import _frames
+from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 
 if TYPE_CHECKING:
     import polars as pl
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 EVENT = ("event_id", "type", "effect", "key", "time", "topic", "partition", "offset")
 
@@ -86,9 +90,9 @@ class Case:
     @cached_property
     def places(self) -> list[tuple[str, int, int, int]]:
         """Topic, partition, first row and row after the last, of each partition's events."""
-        found = self.events.select("topic", "partition").with_row_index("row")
-        spans = found.group_by("topic", "partition", maintain_order=True).agg(first="row", rows="row")
-        return [(t, p, rows[0], rows[-1] + 1) for t, p, rows, _ in spans.iter_rows()]
+        counts = self.events.group_by("topic", "partition").len().sort("topic", "partition").rows()
+        ends = np.cumsum([rows for *_, rows in counts]).tolist()
+        return [(t, p, end - rows, end) for (t, p, rows), end in zip(counts, ends, strict=True)]
 
     @cached_property
     def span(self) -> tuple[Ints, Ints]:
@@ -98,6 +102,33 @@ class Case:
         partition has first = -1: a window on its own partition cannot have hidden it.
         """
         return _span(self)
+
+    @cached_property
+    def copied(self) -> Case:
+        """The redelivered copies in the place of the events; those of keys that the reconciliation lacks are left out."""
+        known = self.copies.filter(self.copies["code"].is_not_null())
+        return replace(self, events=known, copies=known.clear(), conflicts=self.conflicts.clear())
+
+    @cached_property
+    def amounts(self) -> tuple[Ints, Ints]:
+        """The effects that occur, sorted, and how often each does."""
+        return np.unique(self.effect, return_counts=True)
+
+    @cached_property
+    def unit(self) -> int:
+        """What all effects are multiples of."""
+        return max(int(np.gcd.reduce(self.amounts[0])), 1) if len(self.effect) else 1
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether a multiple of a sum may pass 64 bits, so that only plain sums can be compared."""
+        size = _frames.unscaled(Decimal(self.events["effect"].abs().sum() or 0), self.scale) if len(self.events) else 0
+        return max([size, *map(abs, self.difference)]) * 1000 >= 2**62
+
+    @cached_property
+    def by_arrival(self) -> Ints:
+        """The rows of all partitions by arrival."""
+        return np.argsort(self.arrival, kind="stable")
 
     @cached_property
     def arrival(self) -> Ints:
@@ -116,22 +147,24 @@ def open_case(r: Any, d: Any) -> Case:
     events = _polars(d.unique, EVENT, "unique")
     copies = _polars(d.redelivered, EVENT, "redelivered")
     conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
-    keys = table.sort("key").with_columns(pl.col("key").cast(pl.String)).with_row_index("code")
-    scale = max(table.schema["difference"].scale, events.schema["effect"].scale)
-    named = keys.select("key", pl.col("code").cast(pl.Int64))
-    frames = []
-    for what, frame in (("unique", events), ("redelivered", copies), ("conflicts", conflicts)):
-        coded = frame.with_columns(pl.col("key", "type", "topic").cast(pl.String)).join(
-            named, on="key", how="left", maintain_order="left"
+    keys = (
+        table.sort("key")
+        .with_columns(pl.col("key").cast(pl.String))
+        .with_row_index("code")
+        .with_columns(pl.col("code").cast(pl.Int64))
+    )
+    scale = max(decimals(table, "difference"), decimals(events, "effect"))
+    named = keys.select("key", "code")
+    text = pl.col("key", "type", "topic").cast(pl.String)
+    events, copies, conflicts = (
+        frame.with_columns(text).join(named, on="key", how="left").sort("topic", "partition", "offset")
+        for frame in (events, copies, conflicts)
+    )
+    for key in events.filter(pl.col("code").is_null())["key"].head(1):
+        raise TableError(
+            f"unique has the key '{shorten(key)}', which the reconciliation lacks; give the Dedup that its totals came from"
         )
-        if coded["code"].null_count() and what == "unique":
-            key = coded.filter(pl.col("code").is_null())["key"][0]
-            raise TableError(
-                f"unique has the key {key!r}, which the reconciliation lacks; give the Dedup that its totals came from"
-            )
-        frames.append(coded.sort("topic", "partition", "offset"))
-    slack = _frames.unscaled(r.tolerance, scale)
-    return Case(keys, *frames, scale, slack)
+    return Case(keys, events, copies, conflicts, scale, _frames.unscaled(r.tolerance, scale))
 
 
 def _polars(frame: Any, names: tuple[str, ...], what: str) -> pl.DataFrame:
@@ -141,6 +174,14 @@ def _polars(frame: Any, names: tuple[str, ...], what: str) -> pl.DataFrame:
         raise TableError(f"{what} has no column {missing[0]!r}; explain needs {', '.join(names)}")
     made: pl.DataFrame = nw.to_native(table.select(*names).collect("polars"))
     return made
+
+
+def decimals(frame: pl.DataFrame, name: str) -> int:
+    """Decimal places of a column of exact amounts."""
+    import polars as pl
+
+    kind = frame.schema[name]
+    return kind.scale if isinstance(kind, pl.Decimal) else 0
 
 
 def units(amounts: pl.Series, scale: int) -> Ints:
@@ -171,10 +212,15 @@ def arrivals(time: Ints, *, block: int = 64) -> Ints:
     A record is there no later than those after it, so the highest time so far is the best guess; a time far beyond
     what the next block of records shows is a wrong clock, and is cut.
     """
-    blocks = -(-len(time) // block)
-    middle = np.array([np.median(time[b * block : (b + 1) * block]) for b in range(blocks)]).astype(np.int64)
-    limit = np.maximum.accumulate(np.append(middle[1:], np.iinfo(np.int64).max if blocks == 1 else time[-block:].max()))
-    return np.maximum.accumulate(np.minimum(time, np.repeat(limit, block)[: len(time)]))
+    if len(time) <= block:
+        return np.maximum.accumulate(time)
+    whole = len(time) // block
+    middle = np.partition(time[: whole * block].reshape(whole, block), block // 2)[:, block // 2]
+    limit = np.maximum.accumulate(np.append(middle[1:], np.median(time[-block // 2 :]).astype(np.int64)))
+    limit[-1] = max(limit[-1], np.partition(time[-block:], -2)[-2])
+    return np.maximum.accumulate(
+        np.minimum(time, np.append(np.repeat(limit, block), np.full(len(time) % block, limit[-1])))
+    )
 
 
 def _span(case: Case) -> tuple[Ints, Ints]:

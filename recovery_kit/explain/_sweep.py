@@ -13,11 +13,24 @@ _jit = njit(cache=True, nogil=True)
 
 
 @_jit
-def pairs(starts, prefix, index, target, slack, most):  # type: ignore[no-untyped-def]
+def sort_each(starts, values):  # type: ignore[no-untyped-def]
+    """Sort each group's values, in place; returns where within its group each stood."""
+    order = np.empty(len(values), np.int64)
+    for g in range(len(starts) - 1):
+        begin, end = starts[g], starts[g + 1]
+        own = np.argsort(values[begin:end])
+        order[begin:end] = own
+        values[begin:end] = values[begin:end][own]
+    return order
+
+
+@_jit
+def pairs(starts, prefix, index, target, wanted, slack, most):  # type: ignore[no-untyped-def]
     """Per key, the pairs (i, j) of its prefix sums, i before j, that lie `target` apart, give or take `slack`.
 
     `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
-    sort. A key with more than `most` pairs says nothing of where the window is, and gives none.
+    sort. A key that is not `wanted` gives none, and one with more than `most` pairs says nothing of where the
+    window is, and gives none either.
     """
     keys = len(target)
     counts = np.zeros(keys + 1, np.int64)
@@ -31,7 +44,7 @@ def pairs(starts, prefix, index, target, slack, most):  # type: ignore[no-untype
             found_j = np.empty(counts[keys], np.int64)
         for g in range(keys):
             begin, end = starts[g], starts[g + 1]
-            if fill and counts[g + 1] == counts[g]:
+            if not wanted[g] or (fill and counts[g + 1] == counts[g]):
                 continue
             v, n, before = begin, 0, np.int64(0)
             at = counts[g]
@@ -118,8 +131,8 @@ def _put(top, add, size, left, right, weight):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, low, high, near):  # type: ignore[no-untyped-def]
-    """Move one edge of a window outwards, an event at a time; where do the fewest keys stay off?
+def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, soft, low, high, near):  # type: ignore[no-untyped-def]
+    """Move one edge of a window outwards, an event at a time, to where the fewest keys stay off.
 
     Parameters
     ----------
@@ -134,17 +147,19 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, lo
         Each event's key, and by how much the window would change its key's total.
     left_over : int64[keys]
         What is to be explained.
+    soft : float
+        0: a key is off or it is not. Else the unit in which the size of what is left counts, by its logarithm.
     low, high, near
         The edge may be from `low` to `high`; of equally good places the one nearest to `near` is taken.
 
     Returns
     -------
-    edge, gain
-        Keys put right less keys put wrong.
+    int
+        The edge.
     """
     state = left_over.copy()
     up = keep_from > 0
-    gain, best, best_edge = 0, -(2**62), near
+    gain, best, best_edge = 0.0, -1e300, near
     n = len(order)
     at = np.int64(fixed)
     for step in range(n + 1):
@@ -157,7 +172,7 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, lo
                 a, b = max(place + 1 if step < n else low, low), min(at, high)
             if a <= b:
                 rest = min(max(near, a), b)
-                if gain > best or (gain == best and abs(rest - near) < abs(best_edge - near)):
+                if gain > best + 1e-9 or (gain > best - 1e-9 and abs(rest - near) < abs(best_edge - near)):
                     best, best_edge = gain, rest
             if step == n:
                 break
@@ -165,19 +180,64 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, lo
         i = order[step]
         if (other[i] - fixed) * keep_from >= 0:
             k = key[i]
-            off = abs(state[k]) > slack
-            state[k] -= change[i]
-            gain += off - (abs(state[k]) > slack)
-    return best_edge, best
+            was = state[k]
+            now = was - change[i]
+            state[k] = now
+            if soft:
+                gain += np.log2((soft + abs(was)) / (soft + abs(now)))
+            elif -slack <= was <= slack:
+                gain -= not -slack <= now <= slack
+            elif -slack <= now <= slack:
+                gain += 1
+    return best_edge
+
+
+@_jit
+def press(order, edge, fixed, other, keep_from, key, change, left, trend, low, high, near):  # type: ignore[no-untyped-def]
+    """As `scan`, but to where the sum of squares of what is left is least, after any share of `trend` is taken out of it.
+
+    `left` and `change` are floats, weighted by key; `trend` has orthonormal columns, a row a key.
+    """
+    state = left.copy()
+    along = np.zeros(trend.shape[1])
+    for k in range(len(state)):
+        for t in range(len(along)):
+            along[t] += trend[k, t] * state[k]
+    up = keep_from > 0
+    gain, best, best_edge = 0.0, -1e300, near
+    n = len(order)
+    at = np.int64(fixed)
+    for step in range(n + 1):
+        place = edge[order[step]] if step < n else (high if up else low)
+        if step == n or place != at:
+            if up:
+                a, b = max(at, low), min(place - 1 if step < n else high, high)
+            else:
+                a, b = max(place + 1 if step < n else low, low), min(at, high)
+            if a <= b and gain > best:
+                best, best_edge = gain, min(max(near, a), b)
+            if step == n:
+                break
+            at = place
+        i = order[step]
+        if (other[i] - fixed) * keep_from >= 0:
+            k, y = key[i], change[i]
+            straight, length = state[k], 1.0
+            for t in range(len(along)):
+                straight -= trend[k, t] * along[t]
+                length -= trend[k, t] * trend[k, t]
+            gain += 2 * y * straight - y * y * length
+            state[k] -= y
+            for t in range(len(along)):
+                along[t] -= y * trend[k, t]
+    return best_edge
 
 
 @_jit
 def sums(first, last, begin, end, key, change, keys):  # type: ignore[no-untyped-def]
-    """By how much a window changes each key's total, and how many of each key's events lie in it."""
+    """By how much a window changes each key's total."""
     total = np.zeros(keys, np.int64)
-    count = np.zeros(keys, np.int64)
     for i in range(len(key)):
         if first[i] >= begin and last[i] <= end:
             total[key[i]] += change[i]
-            count[key[i]] += 1
-    return total, count
+    return total

@@ -7,6 +7,7 @@ import inspect
 import socket
 import textwrap
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import kafka
@@ -217,16 +218,32 @@ def test_a_partition_without_a_leader_is_asked_for_again_and_then_named() -> Non
     answers: list[dict[TopicPartition, int] | KeyError] = [KeyError(PARTITION), KeyError(PARTITION), {PARTITION: 7}]
 
     def ask(_: list[TopicPartition], *, timeout_ms: int) -> dict[TopicPartition, int]:
-        assert timeout_ms == 5000
+        assert timeout_ms <= 5000
         answer = answers.pop(0)
         if isinstance(answer, KeyError):
             raise answer
         return answer
 
-    assert wire._offsets(ask, [PARTITION], 5.0) == {PARTITION: 7}
+    assert wire._offsets(None, ask, [PARTITION], 5.0) == {PARTITION: 7}
 
     def never(*_: object, **__: object) -> dict[TopicPartition, int]:
         raise KeyError(PARTITION)
 
     with pytest.raises(KafkaError, match="t-0 has no leader"):
-        wire._offsets(never, [PARTITION], 0.2)
+        wire._offsets(None, never, [PARTITION], 0.2)
+
+
+def test_a_look_up_that_hangs_is_asked_again_of_whoever_leads_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_PATIENCE", 0.1)
+    looked = []
+    consumer = SimpleNamespace(_cluster=SimpleNamespace(request_update=lambda: looked.append(True)))
+
+    def ask(_: list[TopicPartition], *, timeout_ms: int) -> dict[TopicPartition, int]:
+        if len(looked) < 2:
+            raise kafka.errors.KafkaTimeoutError(f"nothing in {timeout_ms} ms")
+        return {PARTITION: 7}
+
+    assert wire._offsets(consumer, ask, [PARTITION], 60.0) == {PARTITION: 7}
+    looked.clear()
+    with pytest.raises(kafka.errors.KafkaTimeoutError):
+        wire._offsets(consumer, ask, [PARTITION], 0.1)

@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-lab test-recipes faults soak bench bench-steps notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes faults soak bench bench-steps diagnose-bench notebooks lint types lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## start a Kafka, simulate an incident on it, and show where the totals differ
 	$(BIN)/recovery-kit demo $(ARGS)
@@ -50,6 +50,9 @@ bench: benchmarks/.venv/installed ## the kit beside other ways from a topic to t
 
 bench-steps: benchmarks/.venv/installed ## dedup, totals and reconcile beside polars by hand
 	benchmarks/.venv/bin/python benchmarks/steps.py $(ARGS)
+
+diagnose-bench: $(INSTALLED) ## how often explain is right, over random incidents, fresh ones each time
+	$(BIN)/python benchmarks/diagnose.py $(ARGS)
 
 benchmarks/.venv/installed: benchmarks/requirements.txt pyproject.toml constraints.txt
 	@$(PYTHON) -m venv benchmarks/.venv

@@ -3,6 +3,7 @@
 from recovery_kit import charts, sandbox
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import IncompleteReplay, RecoveryKitError
+from recovery_kit.explain import Diagnosis, copies, explain
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.replay import Replay, replay
 from recovery_kit.schema import EventSchema
@@ -12,6 +13,7 @@ from recovery_kit.totals import Totals, totals
 
 __all__ = [
     "Dedup",
+    "Diagnosis",
     "EventSchema",
     "IncompleteReplay",
     "Reconciliation",
@@ -20,7 +22,9 @@ __all__ = [
     "Run",
     "Totals",
     "charts",
+    "copies",
     "dedup",
+    "explain",
     "open_run",
     "read_processed",
     "read_totals",

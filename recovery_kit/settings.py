@@ -75,6 +75,7 @@ class Settings:
     pseudonym_lookup: str = _is(
         "", "file outside run_dir to write which token stands for what into; empty: nobody can tell", path=True
     )
+    key: str = _is("", "the key to look at in 05_one_key; empty: the one that differs most")
     run_dir: str = _is(
         "", "folder to keep this run's steps in, shared by the notebooks; empty: keep nothing", path=True
     )

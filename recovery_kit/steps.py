@@ -30,6 +30,7 @@ from recovery_kit.tables import read_processed, read_totals
 from recovery_kit.window import Window
 
 if TYPE_CHECKING:
+    from recovery_kit.explain import Diagnosis
     from recovery_kit.reconcile import Reconciliation
     from recovery_kit.totals import Totals
 
@@ -130,6 +131,12 @@ class Run:
         if self.folder is None:
             return
         keep_results(self.folder, self.replay(), self.dedup(), totals, reconciliation)
+
+    def keep_causes(self, diagnosis: Diagnosis) -> None:
+        """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows; nothing without a run directory."""
+        if self.folder is not None:
+            for name in ("causes", "incidents"):
+                write_whole(self.folder / f"{name}.parquet", partial(write_frame, getattr(diagnosis, name)))
 
     @property
     def expected(self) -> pa.Table | None:

@@ -4,6 +4,7 @@ Each figure says its finding in its title, reads without colour, and carries alt
 shows to those who cannot see the picture. matplotlib is imported at the first chart, not before.
 """
 
+from recovery_kit.charts.causes import incidents, one_key, waterfall
 from recovery_kit.charts.differences import distribution, largest, statuses
 from recovery_kit.charts.log import conflicts, coverage, events_over_time, redeliveries
 from recovery_kit.charts.moments import divergence_over_time, where_in_log
@@ -15,9 +16,12 @@ __all__ = [
     "distribution",
     "divergence_over_time",
     "events_over_time",
+    "incidents",
     "largest",
+    "one_key",
     "redeliveries",
     "running",
     "statuses",
+    "waterfall",
     "where_in_log",
 ]

@@ -7,13 +7,12 @@ apart), also where sums of amounts with many decimals pass 64 bits. Compiled by 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_jit = njit(cache=True, nogil=True)
+from recovery_kit._jit import jit
 
 
-@_jit
-def sort_each(starts, values):  # type: ignore[no-untyped-def]
+@jit
+def sort_each(starts, values):
     """Sort each group's values, in place; returns where within its group each stood."""
     order = np.empty(len(values), np.int64)
     for g in range(len(starts) - 1):
@@ -24,8 +23,8 @@ def sort_each(starts, values):  # type: ignore[no-untyped-def]
     return order
 
 
-@_jit
-def pairs(starts, prefix, index, target, wanted, slack, most):  # type: ignore[no-untyped-def]
+@jit
+def pairs(starts, prefix, index, target, wanted, slack, most):
     """Per key, the pairs (i, j) of its prefix sums, i before j, that lie `target` apart, give or take `slack`.
 
     `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
@@ -72,8 +71,8 @@ def pairs(starts, prefix, index, target, wanted, slack, most):  # type: ignore[n
     return counts, found_i, found_j
 
 
-@_jit
-def cover(s0, s1, e0, e1, weight):  # type: ignore[no-untyped-def]
+@jit
+def cover(s0, s1, e0, e1, weight):
     """Sweep rectangles [s0, s1] x [e0, e1] by s: at each s where one begins, the e under the most weight.
 
     Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima over e.
@@ -108,8 +107,8 @@ def cover(s0, s1, e0, e1, weight):  # type: ignore[no-untyped-def]
     return at_s[:n], at_e[:n], best[:n]
 
 
-@_jit
-def _put(top, add, size, left, right, weight):  # type: ignore[no-untyped-def]
+@jit
+def _put(top, add, size, left, right, weight):
     a, b = left + size, right + size
     first, last = a, b - 1
     while a < b:
@@ -130,8 +129,8 @@ def _put(top, add, size, left, right, weight):  # type: ignore[no-untyped-def]
             node //= 2
 
 
-@_jit
-def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, soft, low, high, near):  # type: ignore[no-untyped-def]
+@jit
+def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, soft, low, high, near):
     """Move one edge of a window outwards, an event at a time, to where the fewest keys stay off.
 
     Parameters
@@ -192,8 +191,8 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, so
     return best_edge
 
 
-@_jit
-def press(order, edge, fixed, other, keep_from, key, change, left, trend, low, high, near):  # type: ignore[no-untyped-def]
+@jit
+def press(order, edge, fixed, other, keep_from, key, change, left, trend, low, high, near):
     """As `scan`, but to where the sum of squares of what is left is least, after any share of `trend` is taken out of it.
 
     `left` and `change` are floats, weighted by key; `trend` has orthonormal columns, a row a key.
@@ -233,8 +232,8 @@ def press(order, edge, fixed, other, keep_from, key, change, left, trend, low, h
     return best_edge
 
 
-@_jit
-def sums(first, last, begin, end, key, change, keys):  # type: ignore[no-untyped-def]
+@jit
+def sums(first, last, begin, end, key, change, keys):
     """By how much a window changes each key's total."""
     total = np.zeros(keys, np.int64)
     for i in range(len(key)):

@@ -1,0 +1,167 @@
+"""Where the windows that single keys point to meet: the candidates for an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recovery_kit.explain import _sweep
+from recovery_kit.explain._case import Bools, Case, Floats, Ints
+from recovery_kit.explain._window import MISSED, TWICE, Cause, State, change_of, cost_of
+
+MOST_PAIRS = 3_000
+"""Pairs of prefix sums of one key; one with more fits so many windows that it tells nothing."""
+
+MOST_MEETINGS = 5
+"""Candidates of one family of windows."""
+
+
+class Seen(NamedTuple):
+    """A candidate: a window along a track, with the bits by which the keys that point to it outweigh its cost."""
+
+    bits: float
+    cause: Cause
+    kind: int
+    place: int  # -1: all, and begin and end are ranks by arrival
+    begin: int
+    end: int
+    copies: bool
+    tells: Floats  # bits by key
+    tail: bool  # up to the end of the log
+
+
+class Track(NamedTuple):
+    """Events in an order: partition by partition, or (merged) all by their arrival."""
+
+    merged: bool
+    position: Ints  # by row
+    place: Ints  # by row
+    low: Ints  # where each place begins and ends, in positions
+    high: Ints
+
+
+def tracks(case: Case) -> list[Track]:
+    """The orders in which windows are looked for."""
+    rows = np.arange(len(case.events), dtype=np.int64)
+    _, _, low, high = (np.array(column) for column in zip(*case.places, strict=True))
+    made = [Track(False, rows, np.repeat(np.arange(len(low)), high - low), low, high)]
+    if len(case.places) > 1:
+        rank = np.empty(len(rows), np.int64)
+        rank[case.by_arrival] = rows
+        made.append(Track(True, rank, np.zeros(len(rows), np.int64), np.array([0]), np.array([len(rows)])))
+    return made
+
+
+def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool) -> Iterator[Seen]:
+    """For every family of windows (track, type, cause) those that the most bits point to."""
+    if not len(case.events):
+        return
+    off = np.abs(state.left) > case.slack
+    theirs = off[case.code]
+    wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
+    kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
+    for track in tracks(case):
+        for kind in kinds:
+            chosen = np.flatnonzero(theirs if kind < 0 else theirs & (case.kind == kind))
+            if not len(chosen):
+                continue
+            visible = case.effect[chosen] if copies else np.where(state.hidden[chosen], 0, case.effect[chosen])
+            plain = Grid.of(case, track, chosen, visible)
+            for cause in wanted:
+                grid, target, fits = plain, state.left * cause.down // cause.up, off
+                if cause is MISSED and not copies and state.error.any():
+                    grid = Grid.of(case, track, chosen, change_of(case, state, cause, copies=copies)[chosen])
+                    target = state.left
+                elif not case.slack:
+                    fits = off & (state.left * cause.down % cause.up == 0)
+                slack = -(-case.slack * cause.down // abs(cause.up))
+                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, target, fits, slack):
+                    yield Seen(bits, cause, kind, place, begin, end, copies, tells, tail)
+
+
+Meeting = tuple[int, int, int, float, Floats, bool]
+
+
+class Grid(NamedTuple):
+    """Prefix sums of the divergent keys' events along a track, and between which positions each one holds.
+
+    A group is a key's events of one place: ``starts`` says where its prefix sums begin. ``prefix`` is sorted within a group, and
+    ``order`` says which prefix it is; ``before`` and ``upto``, not sorted, give the positions where a prefix holds.
+    """
+
+    track: Track
+    starts: Ints
+    prefix: Ints
+    order: Ints
+    keys: Ints
+    places: Ints
+    before: Ints
+    upto: Ints
+
+    @classmethod
+    def of(cls, case: Case, track: Track, chosen: Ints, change: Ints) -> Grid:
+        """Prefix sums of ``change`` over the chosen rows."""
+        keys, at, place = case.code[chosen], track.position[chosen], track.place[chosen]
+        if track.merged:
+            order = np.argsort(at)
+            chosen, keys, at, place, change = chosen[order], keys[order], at[order], place[order], change[order]
+        mixed = place * len(case.keys) + keys
+        few = len(case.keys) * len(track.low) < 2**16  # then numpy sorts by radix, ten times as fast
+        order = np.argsort(mixed.astype(np.uint16) if few else mixed, kind="stable")
+        keys, place, at, change = keys[order], place[order], at[order], change[order]
+        new = np.append(True, (keys[1:] != keys[:-1]) | (place[1:] != place[:-1]))
+        group, firsts = np.cumsum(new) - 1, np.flatnonzero(new)
+        counts = np.bincount(group)
+        starts = np.append(0, np.cumsum(counts + 1))
+        slots = np.arange(len(at)) + group + 1
+        prefix = np.zeros(len(at) + len(counts), np.int64)
+        prefix[slots] = change
+        prefix = np.cumsum(prefix)
+        prefix -= np.repeat(prefix[starts[:-1]], counts + 1)
+        before, upto = np.empty_like(prefix), np.empty_like(prefix)
+        before[slots], upto[slots - 1] = at + 1, at
+        before[starts[:-1]], upto[starts[1:] - 1] = track.low[place[firsts]], track.high[place[firsts]]
+        order = _sweep.sort_each(starts, prefix)
+        return cls(track, starts, prefix, order, keys[firsts], place[firsts], before, upto)
+
+    def meet(self, case: Case, cause: Cause, kind: int, target: Ints, fits: Bools, slack: int) -> Iterator[Meeting]:
+        """Where the rectangles of many keys meet; and, of windows up to the end of the log, their sides alone."""
+        counts, i, j = _sweep.pairs(self.starts, self.prefix, self.order, target[self.keys], fits[self.keys], slack, MOST_PAIRS)  # fmt: skip
+        group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
+        if len(np.unique(group)) < 2:
+            return
+        base = self.starts[group]
+        s0, s1, e0, e1 = self.before[base + i], self.upto[base + i], self.before[base + j], self.upto[base + j]
+        size = (self.track.high - self.track.low)[self.places].astype(float)
+        bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
+        yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
+        last = e1 == self.track.high[self.places[group]]
+        if cause is MISSED and kind < 0 and last.any():
+            group, s0, s1, e1 = group[last], s0[last], s1[last], e1[last]
+            bits = _bits(np.bincount(group, s1 - s0 + 1.0, minlength=len(size)), size)
+            yield from self._swept(case, cause, kind, (s0, s1, e1, e1), group, bits, tail=True)
+
+    def _swept(
+        self, case: Case, cause: Cause, kind: int, sides: tuple[Ints, Ints, Ints, Ints], group: Ints, bits: Floats, *, tail: bool
+    ) -> Iterator[Meeting]:  # fmt: skip
+        tells = np.zeros(len(case.keys))
+        np.maximum.at(tells, self.keys, bits)
+        s, e, weight = _sweep.cover(*sides, bits[group])
+        taken: list[tuple[int, int]] = []
+        for at in np.argsort(-weight)[:400]:
+            begin, end = int(s[at]), int(e[at])
+            place = -1 if self.track.merged else int(np.searchsorted(self.track.high, begin, side="right"))
+            cost = cost_of(case, cause, kind, place, tail=tail)
+            if weight[at] <= cost or len(taken) == MOST_MEETINGS:
+                break
+            if not any(abs(begin - b) + abs(end - f) < 0.05 * (end - begin) for b, f in taken):
+                taken.append((begin, end))
+                yield place, begin, end, float(weight[at]) - cost, tells, tail
+
+
+def _bits(area: Any, whole: Floats) -> Floats:
+    """How improbable it is that a window anywhere falls into this part of all of them; nothing where there is no part."""
+    made: Floats = np.where(area > 0, -np.log2(np.clip(area / np.maximum(whole, 1), 1e-12, 0.9)), 0.0)
+    return made

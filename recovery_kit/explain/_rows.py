@@ -1,0 +1,360 @@
+"""Findings of every kind as rows of the two tables of a Diagnosis, with evidence in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import narwhals as nw
+import numpy as np
+
+from recovery_kit import _frames
+from recovery_kit._show import number, shorten
+from recovery_kit.explain import _runs
+from recovery_kit.explain._case import Bools, Case, Ints, decimals
+from recovery_kit.explain._single import Finding, Part
+from recovery_kit.explain._window import MISSED, Cause, Window, claims, settle
+from recovery_kit.explain.diagnosis import GRADES, Diagnosis
+
+if TYPE_CHECKING:
+    import polars as pl
+
+IDS = 5
+"""Event ids told of one cause."""
+
+DONE = {
+    "missed": "missed", "lag": "not processed yet", "applied_twice": "applied twice", "wrong_sign": "applied with the wrong sign",
+    "wrong_factor": "applied with a wrong factor", "wrong_amount": "applied with another amount",
+    "wrong_key": "applied to another key", "conflict": "applied in another version",
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A row of causes; ``code`` is the key's number, ``amount`` a whole number of the case's unit."""
+
+    code: int
+    cause: str
+    amount: int
+    grade: str
+    events: int
+    event_ids: list[str]
+    incident: int | None
+    topic: str | None
+    partition: int | None
+    first: Any
+    last: Any
+    evidence: str
+
+
+class Incident(NamedTuple):
+    """A row of incidents, but for its keys and amounts, which its causes tell."""
+
+    incident: int
+    cause: str
+    type: str | None
+    topic: str | None
+    partition: int | None
+    partitions: int
+    first: Any
+    last: Any
+    first_offset: int | None
+    last_offset: int | None
+    events: int
+    grade: str
+    confidence: str
+    said: str
+
+
+def decimal(amount: int, scale: int) -> Decimal:
+    """A whole number of the unit as an exact amount."""
+    return Decimal(amount).scaleb(-scale, Context(prec=60))
+
+
+def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "unexplained") -> Row:
+    """A cause without events."""
+    return Row(code, cause, amount, grade, 0, [], None, None, None, None, None, evidence)
+
+
+def event_counts(case: Case, wanted: dict[int, int]) -> dict[int, int]:
+    """How many events the log has of each wanted key."""
+    counts = np.bincount(case.code, minlength=len(case.keys)) if len(case.code) else np.zeros(len(case.keys), int)
+    return {key: int(counts[key]) for key in wanted}
+
+
+def of_windows(
+    case: Case, windows: Sequence[Window], wanted: set[int], *, after: int = 0
+) -> tuple[list[Row], list[Incident]]:
+    """What each window means for each key that differs."""
+    rows: list[Row] = []
+    incidents = []
+    hidden = settle(case, windows).hidden
+    for at, (window, inside, _) in enumerate(claims(case, windows), start=after + 1):
+        frame = (case.copied if window.copies else case).events[inside]
+        cause = "lag" if window.cause is MISSED and _to_the_end(case, window, hidden) else window.cause.name
+        kind = case.kinds[window.kind] if window.kind >= 0 else None
+        fits = f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
+        incident = _incident(frame, at, cause, kind, "consistent", fits, copies=window.copies)
+        incidents.append(incident)
+        rows += _shared(case, frame, incident, wanted, window.cause)
+    return rows, incidents
+
+
+def _to_the_end(case: Case, window: Window, hidden: Bools) -> bool:
+    """Whether nothing that was applied comes after the window in any partition that it touches."""
+    # A later event of which a copy stands in another partition may have been applied all the same.
+    seen = (case.span[0] >= 0) & ~hidden
+    return window.kind < 0 and not any(seen[end : case.places[place][3]].any() for place, _, end in window.spans)
+
+
+def _incident(
+    frame: pl.DataFrame, at: int, cause: str, kind: str | None, grade: str, confidence: str, *, copies: bool = False
+) -> Incident:
+    import polars as pl
+
+    places = frame.select("topic", "partition").unique().sort("topic", "partition").rows()
+    topic, partition = places[0] if len(places) == 1 else (None, None)
+    first, last = frame["time"].min(), frame["time"].max()
+    offsets: tuple[int | None, ...] = (None, None)
+    where = f"{len(places)} partitions"
+    if len(places) == 1:
+        offsets = tuple(frame.select(a=pl.col("offset").min(), b=pl.col("offset").max()).row(0))
+        where = f"{shorten(topic)} partition {partition}, offsets {offsets[0]:,} to {offsets[1]:,}"
+    what = "redelivered copies" if copies else f"{shorten(kind)} events" if kind else "events"
+    said = f"{len(frame):,} {what} of {where}, {_span(first, last)}, {DONE[cause]}"
+    return Incident(
+        at,
+        cause,
+        kind,
+        topic,
+        partition,
+        len(places),
+        first,
+        last,
+        offsets[0],
+        offsets[1],
+        len(frame),
+        grade,
+        confidence,
+        said,
+    )
+
+
+def _span(first: Any, last: Any) -> str:
+    import pandas as pd
+
+    a, b = (number(pd.Timestamp(t))[:-5] + "Z" for t in (first, last))
+    return f"{a} to {b[11:] if a[:10] == b[:10] else b}"
+
+
+def _shared(case: Case, frame: pl.DataFrame, incident: Incident, wanted: set[int], cause: Cause) -> list[Row]:
+    made = []
+    for row in _grouped(frame.select(*_GROUPED), ["code"]).iter_rows(named=True):
+        total = _frames.unscaled(row["effect"], case.scale) * cause.up
+        if row["code"] in wanted and total % cause.down == 0:
+            made.append(_row(row, incident.cause, total // cause.down, "consistent", incident.incident,
+                             f"{row['events']:,} of the key's events are among them: {incident.said}"))  # fmt: skip
+    return [row for row in made if row.amount]
+
+
+_GROUPED = ("code", "event_id", "effect", "topic", "partition", "time")
+
+
+def _grouped(frame: pl.DataFrame, by: list[str], *more: pl.Expr) -> pl.DataFrame:
+    """Events by key: their sum, count, first ids, place and times."""
+    import polars as pl
+
+    one = [pl.when(pl.col(n).n_unique() == 1).then(pl.col(n).first()).alias(n) for n in ("topic", "partition")]
+    return frame.group_by(by, maintain_order=True).agg(
+        pl.col("effect").cast(pl.Decimal(_frames.DIGITS, decimals(frame, "effect"))).sum(),
+        pl.len().alias("events"), pl.col("event_id").head(IDS).alias("event_ids"), *one,
+        pl.col("time").min().alias("first"), pl.col("time").max().alias("last"), *more,
+    )  # fmt: skip
+
+
+def _row(row: dict[str, Any], cause: str, amount: int, grade: str, incident: int | None, evidence: str) -> Row:
+    kept = {name: row[name] for name in ("code", "events", "event_ids", "topic", "partition", "first", "last")}
+    return Row(cause=cause, amount=amount, grade=grade, incident=incident, evidence=evidence, **kept)
+
+
+def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]:
+    """What was found for one key on its own."""
+    if finding.sure:
+        return [_part_row(case, key, part, len(finding.parts)) for part in finding.parts]
+    told = "; ".join(dict.fromkeys(_said(case, part) for part in finding.parts[:6]))
+    why = (
+        "chance alone would give such a match"
+        if len({p.cause for p in finding.parts}) == 1
+        else "nothing tells them apart"
+    )
+    row = plain(key, finding.parts[0].cause if len({p.cause for p in finding.parts}) == 1 else "several", amount,
+                f"{told}; {why}", grade="ambiguous")  # fmt: skip
+    ids = [i for part in finding.parts for i in _frame(case, part)["event_id"].head(IDS).to_list()]
+    return [row._replace(events=len(ids), event_ids=list(dict.fromkeys(ids))[:IDS])]
+
+
+def _frame(case: Case, part: Part) -> pl.DataFrame:
+    frame: pl.DataFrame = getattr(case, part.table)
+    return frame[list(part.rows)]
+
+
+def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
+    frame = _frame(case, part)
+    places = frame.select("topic", "partition").unique().rows()
+    topic, partition = places[0] if len(places) == 1 else (None, None)
+    evidence = _said(case, part) + (
+        "" if of == 1 else f", with another of the {of} that together come to the difference"
+    )
+    return Row(key, part.cause, part.amount, "consistent", 1, frame["event_id"].head(IDS).to_list(), None, topic, partition,
+               frame["time"].min(), frame["time"].max(), evidence)  # fmt: skip
+
+
+def _said(case: Case, part: Part) -> str:
+    frame = _frame(case, part)
+    name = f"'{shorten(frame['event_id'][0], 40)}'"
+    what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(part.table, "event ")
+    what += name if len(frame) == 1 else f"{name} or one of {len(frame) - 1:,} more with the same amount"
+    times = f" ({part.factor} times its amount)" if part.factor else ""
+    return f"{what} {DONE[part.cause]}{times} comes to {number(decimal(part.amount, case.scale))}"
+
+
+def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident]]:
+    """What the processed list proves, and the errors in it that stand together."""
+    import polars as pl
+
+    errors = errors.filter(pl.col("code").is_not_null())
+    numbers = np.full(len(case.events), -1, np.int64)
+    incidents: list[Incident] = []
+    marked = []
+    for (cause,), part in errors.group_by("cause", maintain_order=True):
+        numbers[:] = -1
+        own = np.sort(part["row"].drop_nulls().to_numpy().astype(np.int64))
+        if cause in ("missed", "lag", "applied_twice", *_runs.BY_TYPE):
+            for run in _runs.runs(case, own, str(cause)):
+                incidents.append(_run(case, run, len(incidents) + 1, str(cause)))
+                numbers[run] = len(incidents)
+        known = pl.Series(numbers, dtype=pl.Int64)
+        at = part["row"].fill_null(0)
+        found = known.gather(at) if len(known) else pl.Series([-1] * len(part), dtype=pl.Int64)
+        marked.append(part.with_columns(incident=pl.when(pl.col("row").is_not_null() & (found >= 0)).then(found)))
+    if not marked:
+        return [], []
+    events = case.events.select("topic", "partition", "time").with_row_index("row")
+    frame = pl.concat(marked).join(events, on="row", how="left").with_columns(effect="amount")
+    grouped = _grouped(frame, ["code", "cause", "incident"], pl.col("detail").first())
+    rows = []
+    for row in grouped.iter_rows(named=True):
+        amount, number_ = _frames.unscaled(row["effect"], case.scale), row["incident"]
+        evidence = row["detail"] if row["events"] == 1 else f"{row['events']:,} events; the first: {row['detail']}"
+        if number_:
+            evidence = f"{row['events']:,} of the key's events are among them: {incidents[number_ - 1].said}"
+        rows.append(_row(row, row["cause"], amount, "proven", number_, evidence))
+    return [row for row in rows if row.amount], incidents
+
+
+def _run(case: Case, rows: Ints, at: int, cause: str) -> Incident:
+    kind = case.kinds[case.kind[rows[0]]] if cause in _runs.BY_TYPE else None
+    return _incident(
+        case.events[rows],
+        at,
+        cause,
+        kind,
+        "proven",
+        "every event stands in the processed list so, or is absent from it",
+    )
+
+
+def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> list[Row]:
+    """Lines of unknown ids that name no key: given to the one key whose rest is just that, where there is one."""
+    amounts: dict[int, list[str]] = {}
+    for event_id, amount in strangers.iter_rows():
+        amounts.setdefault(_frames.unscaled(amount, case.scale), []).append(event_id)
+    keys: dict[int, list[int]] = {}
+    for key, amount in left.items():
+        keys.setdefault(amount, []).append(key)
+    return [
+        plain(owners[0], "not_in_log", amount, f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the log lacks",
+              grade="consistent")._replace(events=1, event_ids=ids)
+        for amount, ids in amounts.items()
+        if len(ids) == 1 and len(owners := keys.get(amount, [])) == 1
+    ]  # fmt: skip
+
+
+def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: list[str], back: Any) -> Diagnosis:
+    """Both tables, sorted, in the form that ``back`` gives, and what they come to."""
+    import polars as pl
+
+    exact = pl.Decimal(_frames.DIGITS, case.scale)
+    names, gaps = case.keys["key"], case.difference
+    rows = sorted(rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause))
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row._fields[1:]}
+    columns["amount"] = [decimal(amount, case.scale) for amount in columns["amount"]]
+    key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
+    schema: dict[str, Any] = {
+        "cause": pl.String, "amount": exact, "grade": pl.String, "events": pl.Int64, "event_ids": pl.List(pl.String),
+        "incident": pl.Int64, "topic": pl.String, "partition": pl.Int64, "first": case.events.schema["time"],
+        "last": case.events.schema["time"], "evidence": pl.String,
+    }  # fmt: skip
+    causes = pl.DataFrame(columns, schema=schema).insert_column(0, key.alias("key"))
+    table = _incidents(causes, incidents, exact, case.events.schema["time"])
+    numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
+    causes, table = (t.with_columns(pl.col("incident").replace(numbers)) for t in (causes, table))
+    summary = _summary(case, causes, table, notes)
+    return Diagnosis(back(nw.from_native(causes.lazy())), back(nw.from_native(table.lazy())), summary)
+
+
+def _incidents(causes: pl.DataFrame, incidents: list[Incident], exact: Any, time: Any) -> pl.DataFrame:
+    import polars as pl
+
+    whole = pl.Int64
+    schema = {
+        "incident": whole, "cause": pl.String, "type": pl.String, "topic": pl.String, "partition": whole,
+        "partitions": whole, "first": time, "last": time, "first_offset": whole, "last_offset": whole, "events": whole,
+        "grade": pl.String, "confidence": pl.String, "said": pl.String,
+    }  # fmt: skip
+    told = pl.DataFrame(incidents, schema=schema, orient="row")
+    sums = causes.group_by("incident").agg(
+        keys=pl.col("key").n_unique().cast(whole), amount=pl.col("amount").sum(), money=pl.col("amount").abs().sum()
+    )
+    joined = told.join(sums, on="incident", how="left").with_columns(
+        pl.col("keys").fill_null(0), pl.col("amount", "money").fill_null(pl.lit(Decimal(0), dtype=exact))
+    )
+    words = [
+        f"{row['said']}: {row['keys']:,} keys, {number(row['amount'])} net; {row['confidence']}"
+        for row in joined.iter_rows(named=True)
+    ]
+    joined = joined.with_columns(evidence=pl.Series(words, dtype=pl.String)).sort(
+        "money", descending=True, maintain_order=True
+    )
+    return joined.select(
+        "incident", "cause", "type", "topic", "partition", "partitions", "first", "last", "first_offset", "last_offset",
+        "keys", "events", "amount", "money", "grade", "confidence", "evidence",
+    )  # fmt: skip
+
+
+def _summary(case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
+    import polars as pl
+
+    size = pl.col("amount").abs()
+    by_cause = causes.group_by("cause").agg(
+        keys=pl.col("key").n_unique(), amount=pl.col("amount").sum(), money=size.sum()
+    )
+    by_grade = dict(causes.group_by("grade").agg(size.sum()).iter_rows())
+    grades = {grade: Decimal(by_grade.get(grade) or 0) for grade in GRADES}
+    return {
+        "keys": causes["key"].n_unique(),
+        "incidents": len(incidents),
+        "causes": {
+            row.pop("cause"): row
+            for row in by_cause.sort("money", "cause", descending=[True, False]).iter_rows(named=True)
+        },
+        "grades": grades,
+        "difference": decimal(sum(case.difference), case.scale),
+        "money": _sum(case, *grades.values()),
+        "explained": _sum(case, grades["proven"], grades["consistent"]),
+        "notes": notes,
+    }
+
+
+def _sum(case: Case, *amounts: Decimal) -> Decimal:
+    return decimal(sum(_frames.unscaled(a, case.scale) for a in amounts), case.scale)

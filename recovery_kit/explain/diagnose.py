@@ -1,0 +1,223 @@
+"""explain(): every divergence gets its causes, each with a grade of evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recovery_kit import _frames
+from recovery_kit._show import number, shorten
+from recovery_kit.errors import AmountError, IdentityError, ParameterError
+from recovery_kit.explain import _proven, _rejects, _rows
+from recovery_kit.explain._case import Case, decimals, open_case
+from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, settle
+from recovery_kit.explain.diagnosis import Diagnosis
+
+if TYPE_CHECKING:
+    from recovery_kit.dedup import Dedup
+    from recovery_kit.explain._rows import Row
+    from recovery_kit.reconcile import Reconciliation
+
+
+def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any = None) -> Diagnosis:
+    """Say why totals differ: which mistakes of the system of record explain each key's difference.
+
+    Parameters
+    ----------
+    r : Reconciliation
+        Where totals differ.
+    d : Dedup
+        The events that the recovered totals came from.
+    processed : DataFrame, Table, str or Path, optional
+        What the system applied, in its order: whatever `read_processed` takes, with ``event_id``, and ``effect`` and
+        ``key`` where they are known.
+    replay : Replay, optional
+        Where the events came from; its unreadable messages are then among the suspects.
+
+    Returns
+    -------
+    Diagnosis
+        Its tables are of the kind that ``r.table`` is.
+
+    Raises
+    ------
+    ParameterError
+        When ``r`` or ``d`` is something else.
+    TableError
+        When ``processed`` cannot be read exactly, or ``d`` is not what ``r`` was worked out from.
+    AmountError
+        When amounts are too large to be set against each other.
+    IdentityError
+        When causes do not add up to a difference: a defect in the kit.
+
+    Notes
+    -----
+    With ``processed`` each event is set beside what was applied for it, by its id, and causes are *proven*. What the list
+    does not account for stays *unexplained*. A list without effects proves what was missed and what was applied twice;
+    the rest is searched for as below.
+
+    From totals alone, causes are at best *consistent*. First the incidents, each a window of the log, of one partition or
+    all, that was missed, applied twice, or applied with the wrong sign or a wrong factor for one type: the window that
+    puts right the most keys, judged by bits of evidence (see ``_incidents``), then the next in the light of it, until none
+    is beyond doubt; a key that a window would put wrong speaks against it. A missed window that reaches the end of the log
+    is *lag*. Then single events of each key: its redelivered copies and conflicting versions first, then one event missed,
+    applied twice, with its sign turned, or scaled, then two of these, each only where chance is not expected to give such
+    a match (see ``_single``). Where several fit, all are listed and the grade is *ambiguous*.
+
+    The cost is that of sorting the divergent keys' events some ten times; memory is a few columns of whole numbers.
+    """
+    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("unique", "redelivered", "conflicts"))):
+        if not all(hasattr(given, name) for name in names):
+            expected = "what reconcile() gives" if what == "r" else "what dedup() gives"
+            raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
+    case = open_case(r, d)
+    listed = None if processed is None else _proven.read(processed)
+    if listed is not None and "effect" in listed.columns and (finer := decimals(listed, "effect")) > case.scale:
+        case = replace(case, scale=finer, slack=_frames.unscaled(r.tolerance, finer))
+    _guard(case)
+    notes: list[str] = []
+    if listed is None:
+        rows, incidents = _from_totals(case)
+    else:
+        rows, incidents = _from_list(case, listed, notes)
+    rows += _rest(case, rows, replay, listed is not None)
+    _check(case, rows)
+    return _rows.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
+
+
+def _guard(case: Case) -> None:
+    import polars as pl
+
+    effects = case.events.select(pl.col("effect").abs().max())["effect"].to_list()
+    most = _frames.largest([*case.keys["difference"].to_list(), *effects])
+    if _frames.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**_frames.DIGITS:
+        raise AmountError(
+            f"amounts of up to {most:f} with {case.scale} decimals are too large to be set against each other, a "
+            f"thousandfold, in {_frames.DIGITS} digits. Look for a wrong amount, or take fewer decimals"
+        )
+
+
+def _off(case: Case) -> set[int]:
+    """The numbers of the keys to explain."""
+    return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
+
+
+def _from_totals(case: Case) -> tuple[list[Row], list[_rows.Incident]]:
+    from recovery_kit.explain import _incidents  # compiled parts stand behind these two: loaded when they are wanted
+
+    windows = _incidents.search(case)
+    rows, incidents = _rows.of_windows(case, windows, _off(case))
+    state = settle(case, windows)
+    return rows + _one_by_one(case, state, _left(case, rows)), incidents
+
+
+def _left(case: Case, rows: list[Row]) -> dict[int, int]:
+    """What the rows leave unexplained of each key to explain, beyond the tolerance."""
+    told: dict[int, int] = dict.fromkeys(_off(case), 0)
+    for row in rows:
+        told[row.code] = told.get(row.code, 0) + row.amount
+    return {k: left for k, amount in told.items() if abs(left := case.difference[k] - amount) > case.slack}
+
+
+def _one_by_one(case: Case, state: State, left: dict[int, int], causes: tuple[Cause, ...] = CAUSES) -> list[Row]:
+    """Single events; but a key that one side lacks has a reason of its own."""
+    statuses = case.keys["status"].to_list()
+    both = {k: amount for k, amount in left.items() if statuses[k] not in _MISSING}
+    from recovery_kit.explain import _single
+
+    found = _single.singles(case, state, both, causes)
+    return [row for key, finding in found.items() for row in _rows.of_finding(case, key, both[key], finding)]
+
+
+_MISSING = {
+    "missing from expected": ("missing_key", "the log has {events} for this key, the expected totals lack it"),
+    "unknown to the log": ("unknown_key", "the expected totals have this key, and the log holds no event of it"),
+}
+
+
+def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_rows.Incident]]:
+    proof = _proven.prove(case, listed)
+    notes += proof.notes
+    rows, incidents = _rows.of_proof(case, proof.errors)
+    if proof.with_effects:
+        return rows + _rows.of_strangers(case, proof.strangers, _left(case, rows)), incidents
+    left = _left(case, rows)
+    if not left:
+        return rows, incidents
+    return _beyond_the_list(case, proof, rows, incidents, left)
+
+
+def _beyond_the_list(
+    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_rows.Incident], left: dict[int, int]
+) -> tuple[list[Row], list[_rows.Incident]]:
+    """Ids alone prove what was missed and what came twice; signs, factors and versions are left to be searched for."""
+    import polars as pl
+
+    context = Context(prec=60)
+    rest = [Decimal(left.get(k, 0)).scaleb(-case.scale, context) for k in range(len(case.keys))]
+    applied = np.ones(len(case.events), bool)
+    applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
+    kind = pl.Decimal(_frames.DIGITS, case.scale)
+    smaller = replace(
+        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.filter(applied),
+        copies=case.copies.clear(),
+    )  # fmt: skip
+    causes = (SIGN, *SCALED)
+    from recovery_kit.explain import _incidents
+
+    windows = _incidents.search(smaller, causes)
+    more, shared = _rows.of_windows(smaller, windows, set(left), after=len(incidents))
+    state = settle(smaller, windows)
+    more += _one_by_one(smaller, state, _left(smaller, more), causes)
+    return rows + more, incidents + shared
+
+
+def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
+    """What nothing has explained: a key that one side lacks, an unreadable message, or else unexplained."""
+    told: dict[int, int] = dict.fromkeys(_off(case), 0)
+    for row in rows:
+        told[row.code] = told.get(row.code, 0) + row.amount
+    left = {k: gap for k, amount in told.items() if (gap := case.difference[k] - amount)}
+    names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
+    suspects = _rejects.named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
+    counts = _rows.event_counts(case, left)
+    made = []
+    for key, amount in left.items():
+        if abs(amount) <= case.slack:
+            made.append(_rows.plain(key, "unexplained", amount, "within the tolerance"))
+        elif key in suspects:
+            made.append(_rows.plain(key, "reject", amount, suspects[key], grade="consistent"))
+        elif (why := _MISSING.get(statuses[key])) and (
+            grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
+        ):
+            events = f"{counts.get(key, 0):,} events"
+            made.append(_rows.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
+        else:
+            made.append(
+                _rows.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
+            )
+    return made
+
+
+def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
+    shown = number(_rows.decimal(abs(amount), case.scale))
+    if listed:
+        more = "more" if amount > 0 else "less"
+        return f"the total of {name} holds {shown} {more} than the processed list accounts for"
+    return f"no incident, and nothing of the key's own beyond chance, comes to {shown}"
+
+
+def _check(case: Case, rows: list[Row]) -> None:
+    """Identity 3: for every key, difference = the sum of its causes, the unexplained among them."""
+    sums: dict[int, int] = dict.fromkeys(_off(case), 0)
+    for row in rows:
+        sums[row.code] = sums.get(row.code, 0) + row.amount
+    for key, total in sums.items():
+        if total != case.difference[key]:
+            raise IdentityError(
+                f"the causes of {shorten(case.keys['key'][key])} add up to {_rows.decimal(total, case.scale)}, "
+                f"its difference is {_rows.decimal(case.difference[key], case.scale)}"
+            )

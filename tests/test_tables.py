@@ -65,7 +65,7 @@ CSV = "key,total\na,1.50\n0012,-9007199254740993.01\n"
         ("t.csv", "\ufeff" + CSV),
         ("t.csv", "\n" + CSV.replace("a,", "\na,").rstrip()),
         ("t.csv", '"total","note","key"\n" 1.50","x, ""y""\nz","a"\n-9007199254740993.01,,0012\n'),
-        ("t.csv.gz", gzip.compress(CSV.encode())),
+        ("t.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("t.jsonl", '{"key": "a", "total": 1.50}\n\n{"total": "-9007199254740993.01", "key": "0012", "x": [1]}\n'),
         ("t.ndjson", '\ufeff{"key": "a", "total": 15.0E-1}\r\n{"key": "0012", "total": -9007199254740993.01}'),
     ],

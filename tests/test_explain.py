@@ -362,6 +362,13 @@ def test_amounts_of_many_decimals_are_compared_exactly() -> None:
     assert set(column(found.causes, "cause")) == {"missed"}
 
 
+def test_without_expected_totals_there_is_nothing_to_explain() -> None:
+    d = dedup(events(make_log(1, count=50)))
+    found = explain(reconcile(totals(d.unique), None), d)
+    assert len(found.causes) == 0
+    assert found.summary["difference"] == 0
+
+
 def test_nothing_wrong_needs_no_cause() -> None:
     r, d = reconciled(LOG, apply(LOG))
     for processed in (None, listed(apply(LOG), "effect")):

@@ -149,7 +149,7 @@ def open_case(r: Any, d: Any) -> Case:
     conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
     keys = (
         table.sort("key")
-        .with_columns(pl.col("key").cast(pl.String))
+        .with_columns(pl.col("key").cast(pl.String), pl.col("difference").fill_null(0))  # null: nothing to compare with
         .with_row_index("code")
         .with_columns(pl.col("code").cast(pl.Int64))
     )

@@ -45,7 +45,8 @@ EVERY: dict[str, Callable[[Found], Chart]] = {
 
 
 def test_every_public_chart_is_tried_here() -> None:
-    assert {name.split(",")[0] for name in EVERY} == set(charts.__all__)
+    of_a_diagnosis = {"incidents", "one_key", "waterfall"}  # in test_explain_charts
+    assert {name.split(",")[0] for name in EVERY} == set(charts.__all__) - of_a_diagnosis
 
 
 @pytest.mark.parametrize("name", EVERY)

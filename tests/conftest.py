@@ -50,3 +50,13 @@ def dead_brokers() -> Iterator[None]:
         yield
         gc.collect()
     logging.getLogger("kafka").setLevel(logging.NOTSET)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the scan once, before several workers would each do it at the same time."""
+    if not hasattr(config, "workerinput"):
+        from recovery_kit.payload import Reader
+        from recovery_kit.schema import EventSchema
+        from tests.messages import pack
+
+        Reader(EventSchema()).read(pack([b'{"id": "e1", "type": "add", "value": 1}']))

@@ -120,6 +120,11 @@ class Case:
         return max(int(np.gcd.reduce(self.amounts[0])), 1) if len(self.effect) else 1
 
     @cached_property
+    def usual(self) -> float:
+        """The size of a usual effect: its median, modulo 2**64; at least 8."""
+        return max(float(np.median(np.abs(self.effect))), 8.0) if len(self.effect) else 8.0
+
+    @cached_property
     def wide(self) -> bool:
         """Whether a multiple of a sum may pass 64 bits, so that only plain sums can be compared."""
         size = _frames.unscaled(Decimal(self.events["effect"].abs().sum() or 0), self.scale) if len(self.events) else 0

@@ -13,6 +13,12 @@ from recovery_kit.explain._window import MISSED, State, Window, bounds, change_o
 REACH = 64
 """Records by which an edge may lie elsewhere than the arrival times say, at least; else a tenth of the window."""
 
+SIZE_COUNTS = 0.05
+"""What a bit less of what is left of keys that stay off counts, against a key that is put right: 20 bits are one key.
+
+A window that makes what is left of many keys larger, and puts none of them right, is too long.
+"""
+
 Spans = tuple[tuple[int, int, int], ...]
 
 
@@ -21,8 +27,8 @@ class Aim(NamedTuple):
 
     Attributes
     ----------
-    soft : float
-        0: as few keys off as may be. Else as little left as may be, by its logarithm, in this unit.
+    hard : bool
+        As few keys off as may be, and hardly less as little left as may be. Else only that: the sum of the logarithms.
     trend : tuple of arrays, optional
         Instead: the least squares, with a weight a key, after any share of these orthonormal columns is taken out.
     far : bool
@@ -31,7 +37,7 @@ class Aim(NamedTuple):
         How often at most all edges are gone through.
     """
 
-    soft: float = 0.0
+    hard: bool = True
     trend: tuple[Floats, Floats] | None = None
     far: bool = False
     cycles: int = 3
@@ -87,9 +93,14 @@ def edges(
         end = _sweep.press(by_hi, hi, begin, lo, 1, key, pull, rest, across, max(ends[0], begin), ends[1], end)
         begin = _sweep.press(by_lo, lo, end, hi, -1, key, pull, rest, across, begins[0], min(begins[1], end), begin)
         return int(begin), int(end)
-    soft, slack = task.aim.soft * task.window.cause.down, task.slack
-    end = _sweep.scan(by_hi, hi, begin, lo, 1, key, change, left, slack, soft, max(ends[0], begin), ends[1], end)
-    begin = _sweep.scan(by_lo, lo, end, hi, -1, key, change, left, slack, soft, begins[0], min(begins[1], end), begin)
+    slack, hard, counts = task.slack, task.aim.hard, SIZE_COUNTS * (not task.case.wide)
+    unit = task.case.usual / 8 * task.window.cause.down
+    end = _sweep.scan(
+        by_hi, hi, begin, lo, 1, key, change, left, slack, hard, counts, unit, max(ends[0], begin), ends[1], end
+    )
+    begin = _sweep.scan(
+        by_lo, lo, end, hi, -1, key, change, left, slack, hard, counts, unit, begins[0], min(begins[1], end), begin
+    )
     return int(begin), int(end)
 
 

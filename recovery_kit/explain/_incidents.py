@@ -25,6 +25,7 @@ from recovery_kit.explain._window import (
     BROKEN,
     CAUSES,
     MISSED,
+    SIGN,
     Cause,
     State,
     Window,
@@ -37,6 +38,9 @@ from recovery_kit.explain._window import (
 )  # fmt: skip
 
 MOST_INCIDENTS = 16
+
+CLEARLY = 4.0
+"""Bits less of what is left of a partition's keys, for which it counts as part of a window that puts none of them right."""
 
 LOOKED_AT = 32
 """Candidates of which the edges are settled before the best is taken."""
@@ -138,23 +142,22 @@ def _refined(case: Case, state: State, seen: Seen) -> Window | None:
 
 
 def _earned(case: Case, state: State, window: Window) -> Window:
-    """Leave partitions out where the window puts no key right, when it does so in half of them or fewer.
+    """Leave partitions out of a window that puts keys right in one alone, unless it clearly leaves less in them too.
 
-    A window of all partitions may well touch none but doubly wrong keys in some. One that shows in a single partition
-    of many is that partition's own.
+    A window of all partitions may well touch none but doubly wrong keys in some, and then it makes what is left smaller.
     """
-    if len(window.spans) < 2:
-        return window
-    down = window.cause.down
+    down, unit = window.cause.down, case.usual / 8 * window.cause.down
     left, slack = state.left * down, case.slack * down
     task = Task(case, window, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())
     parts = [sums(task, begin, end) for _, begin, end in window.spans]
-    after = left - np.sum(parts, axis=0, dtype=np.int64)
-    right = np.abs(after) <= slack
-    shows = [bool((right & (np.abs(after + part) > slack)).any()) for part in parts]
-    if sum(shows) * 2 > len(shows):
+    after = np.abs(left - np.sum(parts, axis=0, dtype=np.int64))
+    before = [np.abs(left - np.sum(parts, axis=0, dtype=np.int64) + part) for part in parts]
+    shows = [bool(((after <= slack) & (was > slack)).any()) for was in before]
+    if sum(shows) != 1:
         return window
-    return replace(window, spans=tuple(span for span, show in zip(window.spans, shows, strict=True) if show))
+    less = [float(np.log2((unit + was) / (unit + after)).sum()) for was in before]
+    kept = (span for span, show, bits in zip(window.spans, shows, less, strict=True) if show or bits > CLEARLY)
+    return replace(window, spans=tuple(kept))
 
 
 def _in_place(case: Case, state: State, seen: Seen) -> Window:
@@ -173,10 +176,13 @@ def _in_place(case: Case, state: State, seen: Seen) -> Window:
 
 
 def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | None:
-    if window.cause is MISSED and state.error.any() and not window.copies:
+    if window.cause in (MISSED, SIGN) and state.error.any() and not window.copies:
         rows = rows_of(case, window)
-        if len(rows) and (state.error[rows] != 0).mean() > 0.5:
-            return None  # inside a window of another mistake: more likely a third mistake on top than a hole in it
+        inside = len(rows) > 0 and (state.error[rows] != 0).mean() > 0.5
+        # Within a window of another mistake the two come to the same amounts. One type: a third mistake on top of it,
+        # for who loses a type? All types: a hole in it, for who turns every sign?
+        if inside and (window.cause is MISSED) == (window.kind >= 0):
+            return None
     down = window.cause.down
     left, slack = state.left * down, case.slack * down
     task = Task(case, window, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())

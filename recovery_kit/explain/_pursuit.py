@@ -46,8 +46,14 @@ CELLS = 400
 MOST_KEYS = 300
 """Keys that a first guess looks at, the busiest first."""
 
+LONGEST = 0.6
+"""Part of a track that a guessed window covers at most: with trends taken out, all that is outside a window looks like it."""
+
 TRIES = 6
 """First guesses of which the edges are settled, before one is taken."""
+
+LEAST = 3.0
+"""Bits by which a guess must make what is left smaller."""
 
 ROUNDS = 12
 FEWEST = 4
@@ -66,22 +72,25 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
     before = settle(case, found)
     if (np.abs(before.left) > case.slack).sum() < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
-    soft = max(float(np.median(np.abs(case.effect))) / 8, 1.0)
-    windows = list(found)
+    windows, usual = list(found), _trend(case, -1, before.left)
     for _ in range(MOST_WINDOWS):
         guesses = sorted(_guesses(case, settle(case, windows), causes), key=lambda g: -g.gain)[:TRIES]
         if not guesses:
             break
         tried = [_settled(case, [*windows, guess.window], only=len(windows)) for guess in guesses]
-        windows = _settled(case, min(tried, key=lambda t: _size(settle(case, t), soft)))
-        verdict = _judged(case, before, found, _settled(case, windows, soft=soft, rounds=3))
+        windows = _settled(case, min(tried, key=lambda windows: _rest(settle(case, windows), usual)))
+        verdict = _judged(case, before, found, _settled(case, windows, free=False, rounds=3))
         if verdict:
             return verdict
     return None
 
 
-def _size(state: State, soft: float) -> float:
-    return float(np.log2(1 + np.abs(state.left) / soft).sum())
+def _rest(state: State, trend: tuple[Floats, Floats]) -> float:
+    """The sum of squares of what is left, trends aside."""
+    weight, across = trend
+    left = state.left * weight
+    left = left - across @ (across.T @ left)
+    return float(left @ left)
 
 
 def _judged(case: Case, before: State, found: Sequence[Window], windows: list[Window]) -> list[Window] | None:
@@ -104,9 +113,12 @@ def _judged(case: Case, before: State, found: Sequence[Window], windows: list[Wi
 
 
 def _settled(
-    case: Case, windows: list[Window], *, soft: float = 0.0, only: int = -1, rounds: int = ROUNDS
+    case: Case, windows: list[Window], *, free: bool = True, only: int = -1, rounds: int = ROUNDS
 ) -> list[Window]:
-    """Move each window's edges to where they leave least, in turn, until none moves; or those of one window only."""
+    """Move each window's edges to where they leave least, in turn, until none moves; or those of one window only.
+
+    With ``free`` that is the least once trends are taken out, as it must be while windows are still to be found.
+    """
     windows = list(windows)
     for _ in range(rounds if only < 0 else 2):
         before = list(windows)
@@ -115,8 +127,8 @@ def _settled(
                 continue
             side = case.copied if window.copies else case
             state = settle(case, windows[:at] + windows[at + 1 :])
-            trend = None if soft else _trend(side, window.place, state.left * window.cause.down)
-            spans = settled(side, window, state, Aim(soft=soft, trend=trend, far=True, cycles=1))
+            trend = _trend(side, window.place, state.left * window.cause.down) if free else None
+            spans = settled(side, window, state, Aim(hard=False, trend=trend, far=window.place >= 0, cycles=1))
             windows[at] = replace(window, spans=tuple(span for span in spans if span[2] > span[1]))
         windows = [window for window in windows if window.spans]
         if windows == before or len(windows) < len(before):
@@ -131,8 +143,8 @@ def _trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
     weight = 1 / np.sqrt(np.bincount(key, effect**2, minlength=keys) + 1.0)
     weight[np.bincount(key, minlength=keys) == 0] = 0.0
     size = np.abs(left) * weight
-    usual = np.median(size[size > 0]) if (size > 0).any() else 1.0
-    weight[size > 30 * usual] = 0.0  # off by something else, and by far more than the others
+    usual = float(np.quantile(size[size > 0], 0.8)) if (size > 0).any() else 1.0
+    weight[size > 10 * usual] = 0.0  # off by something else, and by far more than the others
     totals = [np.bincount(key[kind == t], effect[kind == t], minlength=keys) * weight for t in range(len(case.kinds))]
     across, scale, _ = np.linalg.svd(np.array(totals).T, full_matrices=False)
     return weight, np.ascontiguousarray(across[:, scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)])
@@ -170,6 +182,8 @@ def _guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> Iterator[Gu
                         gain, begin, end = _guess(
                             number[own], change[chosen] * weight[own], left, across[keys], tail=tail
                         )
+                        if gain < LEAST:
+                            continue
                         spans = split(side, chosen[begin:end])
                         if tail:
                             spans = tuple((at, first, side.places[at][3]) for at, first, _ in spans)
@@ -188,11 +202,12 @@ def _guess(key: Ints, change: Floats, left: Floats, across: Floats, *, tail: boo
     # |left - (run[end] - run[begin])|**2 for every pair of cells, by products alone.
     own, toward = np.einsum("ij,ij->i", run, run), run @ left
     gains = 2 * (toward[None, :] - toward[:, None]) - (own[None, :] + own[:, None] - 2 * (run @ run.T))
-    gains[np.tril_indices(cells + 1)] = -1.0
+    apart = np.arange(cells + 1)[None, :] - np.arange(cells + 1)[:, None]
+    gains[(apart < 1) | (apart > LONGEST * cells)] = -np.inf
     if tail:
-        gains[:, :-1] = -1.0
+        gains[:, :-1] = -np.inf
     begin, end = divmod(int(np.argmax(gains)), cells + 1)
     before = max(float(left @ left), 1e-300)
-    after = max(before - float(gains[begin, end]), 1e-9 * before)
+    after = max(before - max(float(gains[begin, end]), 0.0), 1e-9 * before)
     starts = np.searchsorted(cell, np.arange(cells + 1))
     return len(left) / 2 * math.log2(before / after), int(starts[begin]), int(starts[end])

@@ -130,7 +130,7 @@ def _put(top, add, size, left, right, weight):
 
 
 @jit
-def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, soft, low, high, near):
+def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, hard, weight, unit, low, high, near):
     """Move one edge of a window outwards, an event at a time, to where the fewest keys stay off.
 
     Parameters
@@ -146,8 +146,10 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, so
         Each event's key, and by how much the window would change its key's total.
     left_over : int64[keys]
         What is to be explained.
-    soft : float
-        0: a key is off or it is not. Else the unit in which the size of what is left counts, by its logarithm.
+    hard : bool
+        Whether keys count, put right less put wrong; else the size of what is left does, by its logarithm.
+    weight, unit : float
+        With `hard`, what a bit less of what is left counts against a key, in whole keys; its size is in this unit.
     low, high, near
         The edge may be from `low` to `high`; of equally good places the one nearest to `near` is taken.
 
@@ -158,12 +160,13 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, so
     """
     state = left_over.copy()
     up = keep_from > 0
-    gain, best, best_edge = 0.0, -1e300, near
+    best, best_edge, bits, right = -1e300, near, 0.0, 0
     n = len(order)
     at = np.int64(fixed)
     for step in range(n + 1):
         place = edge[order[step]] if step < n else (high if up else low)
         if step == n or place != at:
+            gain = right + np.trunc(weight * bits) if hard else bits
             # The edge may rest anywhere from `at` to before `place`.
             if up:
                 a, b = max(at, low), min(place - 1 if step < n else high, high)
@@ -182,12 +185,11 @@ def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, so
             was = state[k]
             now = was - change[i]
             state[k] = now
-            if soft:
-                gain += np.log2((soft + abs(was)) / (soft + abs(now)))
-            elif -slack <= was <= slack:
-                gain -= not -slack <= now <= slack
+            bits += np.log2((unit + abs(float(was))) / (unit + abs(float(now))))
+            if -slack <= was <= slack:
+                right -= not -slack <= now <= slack
             elif -slack <= now <= slack:
-                gain += 1
+                right += 1
     return best_edge
 
 

@@ -160,6 +160,8 @@ def _touching(one: Window, other: Window) -> tuple[tuple[int, int, int], ...] | 
     if (one.cause, one.kind, one.copies) != (other.cause, other.kind, other.copies):
         return None
     a, b = ({place: (begin, end) for place, begin, end in w.spans} for w in (one, other))
-    if a.keys() != b.keys() or any(max(a[p][0], b[p][0]) > min(a[p][1], b[p][1]) for p in a):
+    gaps = [max(a[p][0], b[p][0]) - min(a[p][1], b[p][1]) for p in a if p in b]
+    # Missed twice is missed; but what two windows apply again is applied three times, so these are not one.
+    if a.keys() != b.keys() or not all(gap <= 0 if one.cause is MISSED else gap == 0 for gap in gaps):
         return None
     return tuple((p, min(a[p][0], b[p][0]), max(a[p][1], b[p][1])) for p in a)

@@ -19,11 +19,9 @@ PARTS = {
     "recovery_kit.kafka.wire:poll": "fetch and wait",
     "recovery_kit.kafka.batches:_check_crc": "CRC",
     "recovery_kit.kafka.batches:_bodies": "decompress",
-    "recovery_kit.kafka._decode:decode": "decode batches",
-    "recovery_kit._scan:scan": "scan payloads",
-    "recovery_kit._scan:gather": "gather texts",
+    "recovery_kit.kafka.batches:_decode": "decode batches",
     "recovery_kit.payload:Reader.read": "columns of a fetch",
-    "recovery_kit.replay:_Gather.result": "put together",
+    "recovery_kit.replay:_result": "put together",
     "recovery_kit.replay:replay": "the rest of replay",
     "recovery_kit.dedup:dedup": "dedup",
     "recovery_kit.totals:totals": "totals",
@@ -81,7 +79,7 @@ def main() -> None:
     begun = time.perf_counter()
     with part("import recovery_kit"):
         import recovery_kit as rk
-    for module in ("recovery_kit.kafka.log", "polars", "recovery_kit._scan", "recovery_kit.kafka._decode"):
+    for module in ("recovery_kit.kafka.log", "polars", "recovery_kit.kernels"):
         with part(f"import {module}"):
             importlib.import_module(module)
     for place, name in PARTS.items():

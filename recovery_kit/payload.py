@@ -1,23 +1,29 @@
 """Message bytes to typed columns, in bulk; what cannot be read becomes a reject, with the reason.
 
-Two readers stand behind one door. The compiled scan (`_scan`) takes every plain message at some 10 million a
+Two readers stand behind one door. The compiled scan (`kernels.scan`) takes every plain message at some 10 million a
 second and hands each other one to the exact reader (`_exact`), which is the law and gives the reasons.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from recovery_kit._exact import Reject, Row, read_message
+from recovery_kit.kernels import address, load
+from recovery_kit.kernels import layout as at
 from recovery_kit.schema import TIME_TYPE, TIME_UNITS, EventSchema
 
 Headers = list[tuple[str, bytes | None]]
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+_NEVER = -(1 << 63) + 1
+"""A time before every time; its negative is one after."""
 
 HEADERS_TYPE = pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))
 REJECT_SCHEMA = pa.schema(
@@ -127,13 +133,22 @@ class Reader:
 
     def __init__(self, schema: EventSchema, since: int | None = None, until: int | None = None) -> None:
         self.schema = schema
-        self.since, self.until = since, until
         self._columns = pa.schema(schema.arrow_types)
         self._types = pa.array(list(schema.effects), pa.string())
-        self._no_key = np.frombuffer(schema.no_key.encode(), np.uint8)
-        self._plan = _plan(schema)
-        self._factors = _type_table(schema)
-        self._settings = (schema.decimals, TIME_UNITS[schema.time_unit], schema.key is None, schema.time is None)
+        names, edges = _plan(schema)
+        type_names, types = _type_table(schema)
+        no_key = np.frombuffer(schema.no_key.encode(), np.uint8)
+        self._kept_alive = names, edges, type_names, types, no_key
+        self._no_key_len = len(no_key)
+        self._state = np.zeros(at.SIZE, np.int64)
+        self._state[[at.DECIMALS, at.UNIT, at.MESSAGE_KEY, at.RECORD_TIME, at.SINCE, at.UNTIL]] = (
+            schema.decimals, TIME_UNITS[schema.time_unit], schema.key is None, schema.time is None,
+            _NEVER if since is None else since, -_NEVER if until is None else until,
+        )  # fmt: skip
+        self._state[[at.NAMES, at.EDGES, at.EDGE_COUNT]] = address(names), address(edges), len(edges)
+        self._state[[at.TYPE_NAMES, at.TYPES, at.TYPE_COUNT]] = address(type_names), address(types), len(types)
+        self._state[[at.NO_KEY, at.NO_KEY_LEN, at.SEED]] = address(no_key), len(no_key), secrets.randbits(62)
+        self._room = _Room()
 
     def read(self, messages: Messages) -> Read:
         """Turn messages into event columns, rejects and tombstones.
@@ -148,56 +163,105 @@ class Reader:
         Read
             The events as a RecordBatch with the columns of ``EventSchema.arrow_types``, in offset order.
         """
-        from recovery_kit import _scan
-
-        n = len(messages)
-        out = (
-            np.empty(n, np.int8),
-            np.empty((n, 2), np.int64),
-            np.empty(n, np.int32),
-            np.empty((n, 2), np.int64),
-            np.empty((n, 2), np.int64),
-            np.empty((n, 2), np.int64),
-            np.empty(n, np.int64),
-        )
-        status, ids, codes, amounts, effects, keys, times = out
-        m, settings = messages, self._settings
-        _scan.scan(
-            m.buffer, m.value_at, m.value_len, m.key_at, m.key_len, m.time, self._plan, self._factors, settings, out
-        )
-        extra = bytearray(self._no_key)
-        rejects = []
-        for i in np.flatnonzero(status == _scan.EXACT).tolist():
+        kernels, state, m, n = load(), self._state.copy(), messages, len(messages)
+        arrays = [np.ascontiguousarray(a) for a in (m.value_at, m.value_len, m.key_at, m.key_len, m.time, m.offset)]
+        state[[at.BUFFER, at.N]] = address(m.buffer), n
+        state[[at.VALUE_AT, at.VALUE_LEN, at.KEY_AT, at.KEY_LEN, at.TIME, at.OFFSET]] = [address(a) for a in arrays]
+        columns = self._make_room(state, n, int(np.maximum(m.value_len, 0).sum()), int(np.maximum(m.key_len, 0).sum()))
+        rejects, tombstones = [], []
+        while why := kernels.scan(address(state)):
+            i = int(state[at.NEXT])
+            state[at.NEXT] += 1
+            if why == at.TOMBSTONE:
+                tombstones.append(_place(m, i))
+                continue
             try:
                 row = read_message(m.value(i) or b"", m.key(i), int(m.time[i]), self.schema)
             except Reject as reason:
                 rejects.append(_place(m, i) | {"reason": str(reason), "value": m.value(i)})
                 continue
-            _put(row, i, out, extra, len(m.buffer))
-            status[i] = _scan.TAKEN
-        keys[keys[:, 1] < 0] = len(m.buffer), len(self._no_key)
-        tombstones = [_place(m, i) for i in np.flatnonzero(status == _scan.TOMBSTONE).tolist()]
-        taken = np.flatnonzero(status == _scan.TAKEN)
-        rows = taken
-        if self.since is not None:
-            rows = rows[times[rows] >= self.since]
-        if self.until is not None:
-            rows = rows[times[rows] < self.until]
-        extras = np.frombuffer(bytes(extra), np.uint8)
-        columns = [
-            _texts(m.buffer, extras, ids, rows),
-            pa.DictionaryArray.from_arrays(pa.array(codes[rows]), self._types),
-            _decimals(amounts, rows, self._columns.field("value").type),
-            _decimals(effects, rows, self._columns.field("effect").type),
-            _texts(m.buffer, extras, keys, rows),
-            pa.Array.from_buffers(TIME_TYPE, len(rows), [None, pa.py_buffer(times[rows])]),
-            pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), pa.array([m.topic], pa.string())),
-            pa.array(np.full(len(rows), m.partition, np.int32)),
-            pa.array(m.offset[rows]),
+            _add(kernels, state, i, row, columns)
+        first = int(state[at.FIRST_TIME]) if state[at.ANY] else None
+        return Read(self._batch(m, state, columns), rejects, tombstones, int(state[at.OUTSIDE]), first)
+
+    def _make_room(self, state: Ints, n: int, value_bytes: int, key_bytes: int) -> dict[int, np.ndarray]:
+        """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
+        room = self._room
+        slots = 1 << (2 * n).bit_length()
+        columns = {
+            at.ID_STARTS: np.empty(n + 1, np.int64),
+            at.CODES: np.empty(n, np.int32),
+            at.AMOUNTS: np.empty((n, 2), np.int64),
+            at.EFFECTS: np.empty((n, 2), np.int64),
+            at.KEYS: np.empty(n, np.int32),
+            at.TIMES: np.empty(n, np.int64),
+            at.OFFSETS: np.empty(n, np.int64),
+            at.IDS: room.of("ids", value_bytes, np.uint8),
+            at.KEY_TEXTS: room.of("keys", max(value_bytes, key_bytes) + self._no_key_len, np.uint8),
+            at.KEY_STARTS: room.of("starts", n + 1, np.int32),
+            at.KEY_SLOTS: room.of("slots", slots, np.int32),
+            at.FOUND: room.of("found", 15, np.int64),
+            at.STACK: room.of("stack", at.MAX_DEPTH, np.int64),
+        }
+        for place, array in columns.items():
+            state[place] = address(array)
+        state[at.KEY_MASK] = slots - 1
+        columns[at.KEY_SLOTS][:slots] = 0
+        columns[at.KEY_STARTS][0] = columns[at.ID_STARTS][0] = 0
+        return columns
+
+    def _batch(self, m: Messages, state: Ints, columns: dict[int, np.ndarray]) -> pa.RecordBatch:
+        rows, keys = int(state[at.ROWS]), int(state[at.KEY_COUNT])
+        starts, key_starts = columns[at.ID_STARTS][: rows + 1], columns[at.KEY_STARTS][: keys + 1].copy()
+        ids = columns[at.IDS][: int(starts[-1])].copy()
+        texts = columns[at.KEY_TEXTS][: int(key_starts[-1])].copy()
+
+        def column(place: int) -> np.ndarray:
+            whole = columns[place]
+            return whole if rows == len(whole) else whole[:rows].copy()  # a view would keep the whole
+
+        def decimals(place: int, name: str) -> pa.Array:
+            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, pa.py_buffer(column(place))])
+
+        def text(type_: pa.DataType, starts: np.ndarray, data: np.ndarray) -> pa.Array:
+            return pa.Array.from_buffers(type_, len(starts) - 1, [None, pa.py_buffer(starts), pa.py_buffer(data)])
+
+        known_keys = text(pa.string(), key_starts, texts)
+        arrays = [
+            text(pa.large_string(), starts if rows == len(m) else starts.copy(), ids),
+            pa.DictionaryArray.from_arrays(pa.array(column(at.CODES)), self._types),
+            decimals(at.AMOUNTS, "value"),
+            decimals(at.EFFECTS, "effect"),
+            pa.DictionaryArray.from_arrays(pa.array(column(at.KEYS)), known_keys),
+            pa.Array.from_buffers(TIME_TYPE, rows, [None, pa.py_buffer(column(at.TIMES))]),
+            # The same number throughout: all batches of a partition share one array, which costs nothing.
+            pa.DictionaryArray.from_arrays(self._room.same(0, rows), pa.array([m.topic], pa.string())),
+            self._room.same(m.partition, rows),
+            pa.array(column(at.OFFSETS)),
         ]
-        events = pa.RecordBatch.from_arrays(columns, schema=self._columns)
-        first = int(times[taken[0]]) if len(taken) else None
-        return Read(events, rejects, tombstones, len(taken) - len(rows), first)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._columns)
+
+
+class _Room:
+    """Arrays that one read after another uses, and columns that many batches share."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+        self._same: dict[int, pa.Array] = {}
+
+    def of(self, name: str, least: int, type_: type) -> np.ndarray:
+        """An array of at least so many elements; it holds whatever it held."""
+        found = self._arrays.get(name)
+        if found is None or len(found) < least:
+            found = self._arrays[name] = np.empty(max(least, 1), type_)
+        return found
+
+    def same(self, number: int, rows: int) -> pa.Array:
+        """An int32 column that holds one number."""
+        found = self._same.get(number)
+        if found is None or len(found) < rows:
+            found = self._same[number] = pa.array(np.full(rows, number, np.int32))
+        return found.slice(0, rows)
 
 
 def _place(messages: Messages, i: int) -> dict[str, object]:
@@ -212,30 +276,14 @@ def _place(messages: Messages, i: int) -> dict[str, object]:
     }
 
 
-def _put(row: Row, i: int, out: tuple[np.ndarray, ...], extra: bytearray, size: int) -> None:
-    """Write a row of the exact reader where the scan would have; its texts go into ``extra``."""
-    _, ids, codes, amounts, effects, keys, times = out
-    for places, text in ((ids, row.id), (keys, row.key)):
-        data = b"" if text is None else text.encode()
-        places[i] = size + len(extra), -1 if text is None else len(data)
-        extra += data
-    codes[i] = row.code
-    amounts[i] = np.frombuffer(row.amount.to_bytes(16, "little", signed=True), np.int64)
-    effects[i] = np.frombuffer(row.effect.to_bytes(16, "little", signed=True), np.int64)
-    times[i] = row.time
-
-
-def _texts(buffer: np.ndarray, extra: np.ndarray, places: np.ndarray, rows: Ints) -> pa.Array:
-    from recovery_kit._scan import gather
-
-    offsets = np.empty(len(rows) + 1, np.int64)
-    data = np.empty(int(places[rows, 1].sum()), np.uint8)
-    gather(buffer, extra, places, rows, offsets, data)
-    return pa.Array.from_buffers(pa.large_string(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-
-
-def _decimals(words: np.ndarray, rows: Ints, type_: pa.DataType) -> pa.Array:
-    return pa.Array.from_buffers(type_, len(rows), [None, pa.py_buffer(words[rows])])
+def _add(kernels: Any, state: Ints, i: int, row: Row, columns: dict[int, np.ndarray]) -> None:
+    """Add a row of the exact reader where the scan would have."""
+    id_, key = np.frombuffer(row.id.encode(), np.uint8), np.frombuffer((row.key or "").encode(), np.uint8)
+    key_len = -1 if row.key is None else len(key)
+    at_row = kernels.add(address(state), i, address(id_), len(id_), row.code, address(key), key_len, row.time)
+    if at_row >= 0:
+        for place, amount in ((at.AMOUNTS, row.amount), (at.EFFECTS, row.effect)):
+            columns[place][at_row] = np.frombuffer(amount.to_bytes(16, "little", signed=True), np.int64)
 
 
 def _plan(schema: EventSchema) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from recovery_kit.payload import Messages
@@ -10,9 +12,16 @@ NOON = 1_772_452_800_000  # 2026-03-02T12:00:00Z
 
 
 def pack(
-    values: list[bytes | None], keys: list[bytes | None] | None = None, times: list[int] | None = None
+    values: list[bytes | None],
+    keys: list[bytes | None] | None = None,
+    times: list[int] | None = None,
+    *,
+    hold: Callable[[bytes], np.ndarray] = lambda data: np.frombuffer(data, np.uint8),
 ) -> Messages:
-    """Some message values of one partition, at offsets 0, 1, 2..."""
+    """Some message values of one partition, at offsets 0, 1, 2...; their keys stand before them in the buffer.
+
+    ``hold`` makes the buffer of its bytes.
+    """
     data = bytearray(b"#")  # so that nothing stands at position 0
 
     def place(parts: list[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -24,9 +33,10 @@ def pack(
         return np.array(at, np.int64), np.array(length, np.int64)
 
     n = len(values)
-    value_at, value_len = place(values)
     key_at, key_len = place(keys or [None] * n)
+    value_at, value_len = place(values)
     time = np.array(times if times is not None else [NOON] * n, np.int64)
     offset = np.arange(n, dtype=np.int64)
-    buffer = np.frombuffer(bytes(data), np.uint8)
-    return Messages("t", 0, buffer, offset, time, key_at, key_len, value_at, value_len, headers=lambda _: [])
+    return Messages(
+        "t", 0, hold(bytes(data)), offset, time, key_at, key_len, value_at, value_len, headers=lambda _: []
+    )

@@ -3,16 +3,18 @@
 import json
 from decimal import Decimal
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recovery_kit import _scan
+from recovery_kit import payload
 from recovery_kit._exact import Reject, read_message
 from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
+from tests.guarded import Guarded
 from tests.messages import NOON, pack
+
+EDGE = Guarded(1 << 20)
 
 SCHEMAS = [
     EventSchema(),
@@ -144,36 +146,61 @@ def test_scan_and_exact_reader_agree(
     records: list[tuple[bytes | None, bytes | None, int]], schema: EventSchema
 ) -> None:
     values, keys, times = (list(column) for column in zip(*records, strict=True))
-    messages = pack(values, keys, times)
+    messages = pack(values, keys, times, hold=EDGE.holding)
     assert both(messages, schema) == exact(messages, schema)
 
 
-def test_the_scan_takes_what_is_plain() -> None:
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_message_that_ends_anywhere_is_not_read_beyond(schema: EventSchema) -> None:
+    whole = (
+        '{"meta": {"id": "é-1", "kind": "add"}, "v": "-12.50", "é": "k", "ts": "2026-03-02T12:00:00.123Z", "id": 17, '
+        '"type": "add", "value": 1.5e1, "data": {"x": {"amount": 7, "k": "k"}, "ts": 1772452800}, "a": [true, null]}'
+    ).encode()
+    for end in range(len(whole) + 1):
+        for message in (whole[:end], whole[end:]):
+            messages = pack([message], [b"k"], hold=EDGE.holding)
+            assert both(messages, schema) == exact(messages, schema)
+
+
+def test_the_scan_takes_what_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the scan to hand everything on, the agreement above would be worth nothing."""
     plain = [
         b'{"id":"e1","type":"add","value":5}',
         b' { "other" : [1, {"id": 2}, "\\u00e9"] , "id" : 17, "type":"subtract", "value":"-0012.500" } ',
         '{"id":"é🎉","type":"add","value":123456789012345.67}'.encode(),
     ]
-    messages = pack(plain, [b"k"] * 3)
+    monkeypatch.setattr(payload, "read_message", lambda *_: pytest.fail("the exact reader was asked"))
+    read = Reader(EventSchema()).read(pack(plain, [b"k"] * 3))
+    assert read.events.column("event_id").to_pylist() == ["e1", "17", "é🎉"]
+
+
+def test_keys_are_kept_once_and_in_the_order_of_their_coming() -> None:
+    keys = [b"a", "é".encode(), None, b"a", b"", b"b" * 300, b"a"]
+    read = Reader(EventSchema()).read(pack([b'{"id":"e%d","type":"add","value":1}' % i for i in range(7)], keys))
+    column = read.events.column("key")
+    assert column.dictionary.to_pylist() == ["a", "é", "(all)", "b" * 300]
+    assert column.indices.to_pylist() == [0, 1, 2, 0, 3, 0]
+    assert [r["offset"] for r in read.rejects] == [4]
+
+
+def test_every_message_with_a_key_of_its_own() -> None:
+    values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":1}' % i for i in range(5_000)]
+    keys: list[bytes | None] = [b"key-%d" % i for i in range(5_000)]
+    read = Reader(EventSchema()).read(pack(values, keys))
+    assert read.events.column("key").to_pylist() == [key.decode() for key in keys if key]
+
+
+def test_one_reader_reads_again_and_again() -> None:
+    """What one read leaves in the room that the next one uses does not show."""
     reader = Reader(EventSchema())
-    taken = np.empty(3, np.int8)
-    twos = [np.empty((3, 2), np.int64) for _ in range(4)]
-    out = (taken, twos[0], np.empty(3, np.int32), twos[1], twos[2], twos[3], np.empty(3, np.int64))
-    m = messages
-    _scan.scan(
-        m.buffer,
-        m.value_at,
-        m.value_len,
-        m.key_at,
-        m.key_len,
-        m.time,
-        reader._plan,
-        reader._factors,
-        reader._settings,
-        out,
-    )
-    assert taken.tolist() == [_scan.TAKEN] * 3
+    for n in (3, 900, 1, 0, 900):
+        values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":%d}' % (i, i) for i in range(n)]
+        read = reader.read(pack(values, [b"k%d" % (i % 7) for i in range(n)]))
+        read.events.validate(full=True)
+        assert read.events.column("event_id").to_pylist() == [f"e{i}" for i in range(n)]
+        assert read.events.column("key").to_pylist() == [f"k{i % 7}" for i in range(n)]
+        assert read.events.column("value").to_pylist() == list(range(n))
+        assert read.events.column("partition").to_pylist() == [0] * n
 
 
 def test_only_the_bad_ones_of_many_are_rejected() -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recovery_kit.errors import CorruptLog
+from recovery_kit.kernels import address, load
 from recovery_kit.payload import Headers, Messages
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -222,8 +223,6 @@ def _check_crc(fetch: Fetch, batch: Batch) -> None:
 
 
 def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
-    from recovery_kit.kafka._decode import decode
-
     buffer, spans = _bodies(fetch, batches)
     facts = ((b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches)
     table = np.array([(*span, *fact) for span, fact in zip(spans, facts, strict=True)], np.int64)
@@ -231,8 +230,8 @@ def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
     n = int(counts.sum())
     if counts.min() < 0 or n > len(buffer):
         raise CorruptLog(f"{fetch}: the record batches from offset {batches[0].base_offset} on claim {n} records")
-    columns = tuple(np.empty(n, np.int64) for _ in range(8))
-    bad = decode(buffer, table, columns)
+    columns = np.empty((8, n), np.int64)
+    bad = load().decode(address(buffer), address(table), len(table), address(columns), n)
     if bad >= 0:
         b = batches[bad]
         raise CorruptLog(
@@ -246,16 +245,18 @@ def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
 
 
 def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
-    from recovery_kit.kafka._decode import headers
-
-    rows = headers(buffer, at, end)
-    if len(rows) and rows[0, 0] < 0:
+    rows = np.empty((16, 4), np.int64)
+    while (count := load().headers(address(buffer), at, end, address(rows), len(rows))) > len(rows):
+        rows = np.empty((count, 4), np.int64)
+    if count < 0:
         raise CorruptLog(f"{where}: the record's headers cannot be taken apart")
 
     def part(at: int, length: int) -> bytes | None:
         return None if length < 0 else buffer[at : at + length].tobytes()
 
-    return [((part(k, kl) or b"").decode("utf-8", "backslashreplace"), part(v, vl)) for k, kl, v, vl in rows]
+    return [
+        ((part(k, kl) or b"").decode("utf-8", "backslashreplace"), part(v, vl)) for k, kl, v, vl in rows[:count].tolist()
+    ]
 
 
 def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[int, int]]]:

@@ -1,0 +1,107 @@
+"""The compiled kernels: numba compiles them once on a machine, and later processes load the machine code alone.
+
+To import numba and to let it make its functions ready takes longer than to read a million events. So the machine code
+is kept, in the user's cache folder, and llvmlite, numba's own foundation, links it into the process. What is kept is
+used only for the same sources, the same numba and the same processor.
+
+A kernel takes whole numbers, most of them addresses, and checks no bounds but those that its docstring names: who calls
+it keeps the arrays alive and gives the sizes. It runs without the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+SOURCES = ("_memory.py", "decode.py", "ids.py", "layout.py", "scan.py")
+
+Kernel = Callable[..., int]
+
+
+@functools.cache
+def load() -> Any:
+    """The kernels by name, each a function of whole numbers to a whole number; compiled first where that must be."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    symbols, code = _kept(_digest(llvm)) or _built(_digest(llvm))
+    linker = llvm.create_lljit_compiler()
+    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for symbol, _ in symbols.values():
+        library = library.export_symbol(symbol)
+    linked = library.link(linker, "kernels")
+    kernels = {name: _callable(name, linked[symbol], arity) for name, (symbol, arity) in symbols.items()}
+    return SimpleNamespace(**kernels, linked=linked, linker=linker)  # the code lives as long as these two
+
+
+def address(array: Any) -> int:
+    """Where an array's first element stands."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def _callable(name: str, where: int, arity: int) -> Kernel:
+    # numba's calling convention: a place for the result, one for an exception, the arguments; a status comes back.
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * arity)(where)
+
+    def kernel(*numbers: int) -> int:
+        result = ctypes.c_int64()
+        status = function(ctypes.addressof(result), None, *numbers)
+        if status:
+            raise RuntimeError(f"the kernel {name} ended with status {status}")
+        return result.value
+
+    return kernel
+
+
+def _digest(llvm: Any) -> str:
+    """What the machine code depends on."""
+    parts = [importlib.metadata.version("numba"), importlib.metadata.version("llvmlite")]
+    parts += [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    said = hashlib.sha256("\n".join(parts).encode())
+    for name in (*SOURCES, "_build.py"):
+        said.update(Path(__file__).with_name(name).read_bytes())
+    return said.hexdigest()[:32]
+
+
+def _kept(digest: str) -> tuple[dict[str, tuple[str, int]], bytes] | None:
+    """What an earlier process kept; None where there is nothing, or not what was written."""
+    try:
+        head, _, code = _file(digest).read_bytes().partition(b"\n")
+        said = json.loads(head)
+        whole = said["sha256"] == hashlib.sha256(code).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (said["symbols"], code) if whole else None
+
+
+def _built(digest: str) -> tuple[dict[str, tuple[str, int]], bytes]:
+    from recovery_kit.kernels import _build
+
+    symbols, code = _build.build()
+    head = {"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols}
+    file = _file(digest)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(handle, "wb") as out:
+            out.write(json.dumps(head).encode() + b"\n" + code)
+        Path(aside).replace(file)
+    except OSError:
+        pass  # no place to keep it: compiled in each process
+    return symbols, code
+
+
+def _file(digest: str) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "recovery-kit" / f"kernels-{digest}"

@@ -22,8 +22,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compile for use by kernels."""
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compile for use by kernels, put in where it is called."""
+    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
 
 
 def _load(bits: int, result: Any) -> Any:
@@ -55,10 +55,12 @@ byte = _load(8, types.int64)  # byte(address) -> int64
 word = _load(64, types.uint64)  # word(address) -> uint64, eight bytes as they lie there
 get = _load(64, types.int64)  # get(address) -> int64
 get_32 = _load(32, types.int64)  # get_32(address) -> int64, of an unsigned number
+get_16 = _load(16, types.int64)
 put_byte = _store(8, types.int64)  # put_byte(address, int64)
 put_word = _store(64, types.uint64)
 put = _store(64, types.int64)
 put_32 = _store(32, types.int64)
+put_16 = _store(16, types.int64)
 
 
 @intrinsic
@@ -93,13 +95,17 @@ def same(a, b, length):
         a += 8
         b += 8
         length -= 8
-    while length > 0:
-        if byte(a) != byte(b):
+    if length & 4:
+        if get_32(a) != get_32(b):
             return False
-        a += 1
-        b += 1
-        length -= 1
-    return True
+        a += 4
+        b += 4
+    if length & 2:
+        if get_16(a) != get_16(b):
+            return False
+        a += 2
+        b += 2
+    return not length & 1 or byte(a) == byte(b)
 
 
 @part
@@ -110,11 +116,16 @@ def copy(to, at, length):
         to += 8
         at += 8
         length -= 8
-    while length > 0:
+    if length & 4:
+        put_32(to, get_32(at))
+        to += 4
+        at += 4
+    if length & 2:
+        put_16(to, get_16(at))
+        to += 2
+        at += 2
+    if length & 1:
         put_byte(to, byte(at))
-        to += 1
-        at += 1
-        length -= 1
 
 
 _K0, _K1 = np.uint64(0xA0761D6478BD642F), np.uint64(0xE7037ED1A0B428DB)
@@ -130,7 +141,12 @@ def hashed(at, length, seed):
         at += 8
         left -= 8
     last = np.uint64(0)
-    while left > 0:
-        left -= 1
-        last = (last << np.uint64(8)) | np.uint64(byte(at + left))
+    if left & 4:
+        last = np.uint64(get_32(at))
+        at += 4
+    if left & 2:
+        last = (last << np.uint64(16)) | np.uint64(get_16(at))
+        at += 2
+    if left & 1:
+        last = (last << np.uint64(8)) | np.uint64(byte(at))
     return fold(h ^ last, _K0 ^ np.uint64(length))

@@ -6,7 +6,6 @@ second and hands each other one to the exact reader (`_exact`), which is the law
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -139,7 +138,6 @@ class Reader:
         type_names, types = _type_table(schema)
         no_key = np.frombuffer(schema.no_key.encode(), np.uint8)
         self._kept_alive = names, edges, type_names, types, no_key
-        self._no_key_len = len(no_key)
         self._state = np.zeros(at.SIZE, np.int64)
         self._state[[at.DECIMALS, at.UNIT, at.MESSAGE_KEY, at.RECORD_TIME, at.SINCE, at.UNTIL]] = (
             schema.decimals, TIME_UNITS[schema.time_unit], schema.key is None, schema.time is None,
@@ -147,7 +145,7 @@ class Reader:
         )  # fmt: skip
         self._state[[at.NAMES, at.EDGES, at.EDGE_COUNT]] = address(names), address(edges), len(edges)
         self._state[[at.TYPE_NAMES, at.TYPES, at.TYPE_COUNT]] = address(type_names), address(types), len(types)
-        self._state[[at.NO_KEY, at.NO_KEY_LEN, at.SEED]] = address(no_key), len(no_key), secrets.randbits(62)
+        self._state[[at.NO_KEY, at.NO_KEY_LEN]] = address(no_key), len(no_key)
         self._room = _Room()
 
     def read(self, messages: Messages) -> Read:
@@ -186,58 +184,50 @@ class Reader:
 
     def _make_room(self, state: Ints, n: int, value_bytes: int, key_bytes: int) -> dict[int, np.ndarray]:
         """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
-        room = self._room
-        slots = 1 << (2 * n).bit_length()
         columns = {
             at.ID_STARTS: np.empty(n + 1, np.int64),
             at.CODES: np.empty(n, np.int32),
             at.AMOUNTS: np.empty((n, 2), np.int64),
             at.EFFECTS: np.empty((n, 2), np.int64),
-            at.KEYS: np.empty(n, np.int32),
+            at.KEY_STARTS: np.empty(n + 1, np.int64),
             at.TIMES: np.empty(n, np.int64),
             at.OFFSETS: np.empty(n, np.int64),
-            at.IDS: room.of("ids", value_bytes, np.uint8),
-            at.KEY_TEXTS: room.of("keys", max(value_bytes, key_bytes) + self._no_key_len, np.uint8),
-            at.KEY_STARTS: room.of("starts", n + 1, np.int32),
-            at.KEY_SLOTS: room.of("slots", slots, np.int32),
-            at.FOUND: room.of("found", 15, np.int64),
-            at.STACK: room.of("stack", at.MAX_DEPTH, np.int64),
+            at.IDS: self._room.of("ids", value_bytes, np.uint8),
+            at.KEYS: self._room.of("keys", max(value_bytes, key_bytes + n * int(state[at.NO_KEY_LEN])), np.uint8),
+            at.FOUND: self._room.of("found", 15, np.int64),
+            at.STACK: self._room.of("stack", at.MAX_DEPTH, np.int64),
         }
+        columns[at.ID_STARTS][0] = columns[at.KEY_STARTS][0] = 0
         for place, array in columns.items():
             state[place] = address(array)
-        state[at.KEY_MASK] = slots - 1
-        columns[at.KEY_SLOTS][:slots] = 0
-        columns[at.KEY_STARTS][0] = columns[at.ID_STARTS][0] = 0
         return columns
 
     def _batch(self, m: Messages, state: Ints, columns: dict[int, np.ndarray]) -> pa.RecordBatch:
-        rows, keys = int(state[at.ROWS]), int(state[at.KEY_COUNT])
-        starts, key_starts = columns[at.ID_STARTS][: rows + 1], columns[at.KEY_STARTS][: keys + 1].copy()
-        ids = columns[at.IDS][: int(starts[-1])].copy()
-        texts = columns[at.KEY_TEXTS][: int(key_starts[-1])].copy()
+        rows = int(state[at.ROWS])
 
-        def column(place: int) -> np.ndarray:
+        def column(place: int, cells: int = rows) -> pa.Buffer:
             whole = columns[place]
-            return whole if rows == len(whole) else whole[:rows].copy()  # a view would keep the whole
+            return pa.py_buffer(whole if cells == len(whole) else whole[:cells].copy())  # a view would keep the whole
 
-        def decimals(place: int, name: str) -> pa.Array:
-            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, pa.py_buffer(column(place))])
+        def numbers(name: str, place: int) -> pa.Array:
+            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, column(place)])
 
-        def text(type_: pa.DataType, starts: np.ndarray, data: np.ndarray) -> pa.Array:
-            return pa.Array.from_buffers(type_, len(starts) - 1, [None, pa.py_buffer(starts), pa.py_buffer(data)])
+        def texts(starts: int, data: int) -> pa.Array:
+            size = int(columns[starts][rows])
+            return pa.Array.from_buffers(pa.large_string(), rows, [None, column(starts, rows + 1), column(data, size)])
 
-        known_keys = text(pa.string(), key_starts, texts)
+        codes = pa.Array.from_buffers(pa.int32(), rows, [None, column(at.CODES)])
         arrays = [
-            text(pa.large_string(), starts if rows == len(m) else starts.copy(), ids),
-            pa.DictionaryArray.from_arrays(pa.array(column(at.CODES)), self._types),
-            decimals(at.AMOUNTS, "value"),
-            decimals(at.EFFECTS, "effect"),
-            pa.DictionaryArray.from_arrays(pa.array(column(at.KEYS)), known_keys),
-            pa.Array.from_buffers(TIME_TYPE, rows, [None, pa.py_buffer(column(at.TIMES))]),
+            texts(at.ID_STARTS, at.IDS),
+            pa.DictionaryArray.from_arrays(codes, self._types),
+            numbers("value", at.AMOUNTS),
+            numbers("effect", at.EFFECTS),
+            texts(at.KEY_STARTS, at.KEYS),
+            numbers("time", at.TIMES),
             # The same number throughout: all batches of a partition share one array, which costs nothing.
             pa.DictionaryArray.from_arrays(self._room.same(0, rows), pa.array([m.topic], pa.string())),
             self._room.same(m.partition, rows),
-            pa.array(column(at.OFFSETS)),
+            numbers("offset", at.OFFSETS),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._columns)
 

@@ -137,7 +137,7 @@ class EventSchema:
             "type": pa.dictionary(pa.int32(), pa.string()),
             "value": pa.decimal128(DIGITS, self.decimals),
             "effect": pa.decimal128(DIGITS, self.amount_scale),
-            "key": pa.dictionary(pa.int32(), pa.string()),
+            "key": pa.large_string(),
             "time": TIME_TYPE,
             "topic": pa.dictionary(pa.int32(), pa.string()),
             "partition": pa.int32(),

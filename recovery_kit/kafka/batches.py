@@ -255,7 +255,8 @@ def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
         return None if length < 0 else buffer[at : at + length].tobytes()
 
     return [
-        ((part(k, kl) or b"").decode("utf-8", "backslashreplace"), part(v, vl)) for k, kl, v, vl in rows[:count].tolist()
+        ((part(k, kl) or b"").decode("utf-8", "backslashreplace"), part(v, vl))
+        for k, kl, v, vl in rows[:count].tolist()
     ]
 
 

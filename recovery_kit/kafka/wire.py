@@ -1,4 +1,4 @@
-"""What the kit knows of kafka-python's insides, all in this one place.
+"""What the kit knows of kafka-python's insides, all in this one place but for how it receives (`receive`).
 
 A consumer's poll makes a Python object a record. The kit wants the fetched bytes as they came: it puts `_Undecoded`
 in the place of the one inner class that takes them apart (``Fetcher.PartitionRecords``), and leaves fetch sessions,
@@ -25,9 +25,10 @@ from kafka.protocol.consumer import IsolationLevel
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import Fetch, split
 from recovery_kit.kafka.connection import client_options, explain_failure, probe, require_connection
+from recovery_kit.kafka.receive import in_place
 
-FETCH_BYTES = 64 << 20
-PARTITION_BYTES = 8 << 20
+FETCH_BYTES = 16 << 20
+PARTITION_BYTES = 4 << 20
 _PATIENCE = 5.0
 """Seconds for one look-up of offsets, of which there may be several within a time-out."""
 
@@ -75,6 +76,7 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
 
     def client(**config: Any) -> KafkaNetClient:
         clients.append(KafkaNetClient(**config))
+        in_place(clients[0]._manager)
         return clients[0]
 
     try:

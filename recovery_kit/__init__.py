@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from recovery_kit._loading import loading
+
 if TYPE_CHECKING:  # the same as in _HOMES, for type checkers and editors
     from recovery_kit import charts, sandbox
     from recovery_kit.dedup import Dedup, dedup
@@ -71,7 +73,8 @@ class _Package(ModuleType):
             return import_module(f"{__name__}.{name}")
         for home, names in _HOMES.items():
             if name in names:
-                found = getattr(import_module(f"{__name__}.{home}"), name)
+                with loading():
+                    found = getattr(import_module(f"{__name__}.{home}"), name)
                 setattr(self, name, found)
                 return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=self)

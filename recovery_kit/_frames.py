@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import narwhals as nw
+import polars as pl
 import pyarrow as pa
 
 from recovery_kit._show import shorten, to_pandas
@@ -93,8 +94,6 @@ def _arrow(frame: pd.DataFrame, what: str) -> pa.Table:
 
 
 def _from_arrow(table: pa.Table) -> Table:
-    import polars as pl
-
     # Chunks stay as they are: joining them, as narwhals would, copies the whole table.
     frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)  # a Series is what polars makes of an array
@@ -204,8 +203,6 @@ def shown(caption: str, frame: Any, most: int = 20) -> list[tuple[str, pd.DataFr
 
 def without(table: Table, rows: Table, *, on: Sequence[str]) -> Table:
     """The table less the rows that ``rows`` names, in the table's own order where the engine has one."""
-    import polars as pl
-
     left = table.to_native()
     if isinstance(left, pl.LazyFrame):  # polars promises no order unless it is asked to, which narwhals cannot do
         return nw.from_native(left.join(rows.to_native(), on=list(on), how="anti", maintain_order="left"))

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recovery_kit import _show
+from recovery_kit._loading import loading
 from recovery_kit.coverage import MEANING, Gather, worst
 from recovery_kit.errors import KafkaError, ParameterError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
@@ -153,10 +154,12 @@ def replay(
     IncompleteReplay
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """
-    from kafka import TopicPartition
-    from kafka.errors import KafkaError as LibraryError
+    with loading():
+        from kafka import TopicPartition
+        from kafka.errors import KafkaError as LibraryError
 
-    from recovery_kit.kafka import log, wire
+        from recovery_kit import _scan  # noqa: F401  (what is compiled; else the first fetch would load it)
+        from recovery_kit.kafka import _decode, log, wire  # noqa: F401
 
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))

@@ -87,7 +87,7 @@ def main() -> None:
     rk = sys.modules["recovery_kit"]
     schema = rk.EventSchema(id="id", type="type", value="value", key="account", time="ts")
     events = rk.replay(topic, bootstrap_servers=servers, schema=schema, progress=False).events
-    unique = rk.dedup(events).unique
+    unique = rk.dedup(events)
     rk.totals(unique)
     print(
         f"{len(events):,} events, {time.perf_counter() - begun:.2f} s, cpu {time.process_time():.2f} s with all threads\n"

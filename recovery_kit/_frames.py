@@ -6,11 +6,13 @@ Only this module knows which engine runs the expressions of dedup, totals and re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -56,6 +58,61 @@ NO_FLOATS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An eager table less some of its rows, which are left out only where somebody looks.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+    form : narwhals.Implementation
+        Of the table that was given: pandas, polars or pyarrow.
+    dropped : int64 array
+        The rows that are left out, ascending.
+    """
+
+    table: pa.Table
+    form: nw.Implementation
+    dropped: np.ndarray
+
+    @classmethod
+    def whole(cls, frame: Any, *, what: str) -> Kept:
+        """All rows of a table; errors as `opened` has them."""
+        return cls(*_entered(frame, what), np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.table) - len(self.dropped)
+
+    def select(self, names: Iterable[str]) -> Table:
+        """Some columns, as a lazy table."""
+        lazy = _from_arrow(self.table.select(list(names)))
+        if not len(self.dropped):
+            return lazy
+        filtered: Table = nw.from_native(lazy.to_native().filter(pl.lit(pl.Series(self._mask()))))
+        return filtered
+
+    def frame(self) -> Any:
+        """A table of the form that was given."""
+        kept = self.table.filter(pa.array(self._mask())) if len(self.dropped) else self.table
+        return _of_arrow(kept, self.form)
+
+    def rows(self, wanted: np.ndarray) -> pa.Table:
+        """Some of the table's rows, ascending, whatever is dropped; a column ``row`` says which."""
+        # Batch by batch: to take from a column of many chunks at once would join them first.
+        batches, start = [], 0
+        for batch in self.table.to_batches():
+            first, behind = np.searchsorted(wanted, (start, start + len(batch)))
+            if first < behind:
+                batches.append(batch.take(pa.array(wanted[first:behind] - start)))
+            start += len(batch)
+        return pa.Table.from_batches(batches, self.table.schema).append_column("row", pa.array(wanted, pa.int64()))
+
+    def _mask(self) -> np.ndarray:
+        mask = np.ones(len(self.table), np.bool_)
+        mask[self.dropped] = False
+        return mask
+
+
 def opened(frame: Any, *, what: str) -> tuple[Table, Back]:
     """Open a pandas, polars or pyarrow table as a lazy one, with the way back to the same form.
 
@@ -71,19 +128,24 @@ def opened(frame: Any, *, what: str) -> tuple[Table, Back]:
     TableError
         When it is something else, or a column mixes types.
     """
+    table, form = _entered(frame, what)
+    return _from_arrow(table), lambda done: in_form(done, form)
+
+
+def _entered(frame: Any, what: str) -> tuple[pa.Table, nw.Implementation]:
     expected = "expected a pandas, polars or pyarrow table"
     try:
         entered = nw.from_native(frame)
     except TypeError:
         raise TableError(f"{what} is a {type(frame).__name__}; {expected}") from None
     form = entered.implementation
-    if not (form.is_pandas() or form.is_pyarrow() or form.is_polars()):
-        raise TableError(f"{what} is a table of {form.value}; {expected}")
+    if form.is_pyarrow():
+        return frame, form
+    if form.is_pandas():
+        return _arrow(frame, what), form
     if form.is_polars():
-        table = entered.lazy().collect("polars").lazy()
-    else:
-        table = _from_arrow(frame if form.is_pyarrow() else _arrow(frame, what))
-    return table, lambda done: _in_form(done, form)
+        return entered.lazy().collect("polars").to_arrow(), form
+    raise TableError(f"{what} is a table of {form.value}; {expected}")
 
 
 def _arrow(frame: pd.DataFrame, what: str) -> pa.Table:
@@ -100,11 +162,16 @@ def _from_arrow(table: pa.Table) -> Table:
     return nw.from_native(frame.lazy())
 
 
-def _in_form(table: Table, form: nw.Implementation) -> Any:
+def in_form(table: Table, form: nw.Implementation) -> Any:
+    """Collect a lazy table as pandas, polars or pyarrow."""
+    done = table.collect("polars")
+    return done.to_native() if form.is_polars() else _of_arrow(plain(done.to_arrow()), form)
+
+
+def _of_arrow(table: pa.Table, form: nw.Implementation) -> Any:
     if form.is_polars():
-        return table.collect("polars").to_native()
-    arrow = plain(table.collect("polars").to_arrow())
-    return to_pandas(arrow) if form.is_pandas() else arrow
+        return _from_arrow(table).collect("polars").to_native()
+    return to_pandas(table) if form.is_pandas() else table
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -114,7 +181,7 @@ def plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(kinds))
 
 
-def require(table: Table, needs: Iterable[str], *, what: str) -> nw.Schema:
+def require(table: Table | nw.DataFrame[Any], needs: Iterable[str], *, what: str) -> nw.Schema:
     """Check that an events table has the named columns, each of the kind it must be; its schema comes back.
 
     Raises
@@ -145,10 +212,19 @@ def measured(table: Table, needs: Sequence[str], *, what: str, **more: nw.Expr) 
     """
     nulls = {f"nulls in {name}": nw.col(name).null_count() for name in needs}
     row = next(table.select(rows=nw.len(), **nulls, **more).collect("polars").iter_rows(named=True))
-    for name in needs:
-        if count := row.pop(f"nulls in {name}"):
-            raise TableError(f"{what}: column {name!r} holds {count:,} nulls; leave those rows out, or fill them")
+    _refuse_nulls({name: row.pop(f"nulls in {name}") for name in needs}, what)
     return row
+
+
+def require_no_nulls(table: pa.Table, needs: Iterable[str], *, what: str) -> None:
+    """Check that an Arrow table's columns hold no null; a TableError where one does."""
+    _refuse_nulls({name: table[name].null_count for name in needs}, what)
+
+
+def _refuse_nulls(nulls: Mapping[str, int], what: str) -> None:
+    for name, count in nulls.items():
+        if count:
+            raise TableError(f"{what}: column {name!r} holds {count:,} nulls; leave those rows out, or fill them")
 
 
 def scale_of(schema: Mapping[str, Any], name: str) -> int:
@@ -199,11 +275,3 @@ def shown(caption: str, frame: Any, most: int = 20) -> list[tuple[str, pd.DataFr
     rows, entered = len(frame), nw.from_native(frame, eager_only=True)
     more = f" (first {most} of {rows:,})" if rows > most else ""
     return [(caption + more, to_pandas(plain(entered.head(most).to_arrow())))] if rows else []
-
-
-def without(table: Table, rows: Table, *, on: Sequence[str]) -> Table:
-    """The table less the rows that ``rows`` names, in the table's own order where the engine has one."""
-    left = table.to_native()
-    if isinstance(left, pl.LazyFrame):  # polars promises no order unless it is asked to, which narwhals cannot do
-        return nw.from_native(left.join(rows.to_native(), on=list(on), how="anti", maintain_order="left"))
-    return table.join(rows, on=list(on), how="anti")

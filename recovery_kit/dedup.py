@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recovery_kit import _frames
 from recovery_kit._show import Facts, html_card, number, shorten, text_card
 from recovery_kit.errors import ConflictError, IdentityError, ParameterError, TableError
+from recovery_kit.repeats import repeated
 from recovery_kit.schema import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,8 +34,8 @@ class Dedup:
 
     Attributes
     ----------
-    unique : DataFrame or Table
-        The chosen copy of each event: the events table's columns, in the order of the table given.
+    kept : Kept
+        The events, and which of them are left out: ``unique`` before it is made.
     redelivered : DataFrame or Table
         Copies with the same content as the chosen one: the events table's columns, in log order.
     conflicts : DataFrame or Table
@@ -44,11 +49,22 @@ class Dedup:
         ``events``, ``unique``, ``redelivered``, ``conflicting``: rows; the last three add up to the first.
     """
 
-    unique: Any
+    kept: _frames.Kept
     redelivered: Any
     conflicts: Any
     on_conflict: str
     counts: dict[str, int]
+
+    @cached_property
+    def unique(self) -> Any:
+        """The chosen copy of each event: the events table's columns, in the order of the table given.
+
+        They are copied out of the events when they are first asked for; ``totals`` takes the whole result, and needs no
+        copy.
+        """
+        unique = self.kept.frame()
+        _frames.known_unique[id(unique)] = unique
+        return unique
 
     def __repr__(self) -> str:
         return text_card("Dedup", self._facts(), self._notes())
@@ -112,58 +128,56 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
 
     Notes
     -----
-    Only ids that stand more than once are sorted and compared.
+    Ids become hashes of 64 bits, and only the rows whose hash stands more than once are compared (`repeats`).
     """
     if on_conflict not in ON_CONFLICT:
         near = did_you_mean(str(on_conflict), list(ON_CONFLICT))
         raise ParameterError(f"on_conflict is {on_conflict!r}; expected one of {', '.join(ON_CONFLICT)}.{near}")
-    table, back = _frames.opened(events, what="events")
-    schema, rows = _checked(table)
+    given = _frames.Kept.whole(events, what="events")
+    schema = _checked(given.table)
+    _check_places(given)
 
-    copies = _copies(table).collect("polars").lazy()  # few rows, and looked at several times
-    judged = _judged(copies, on_conflict, schema).collect("polars")
-    _check_places(judged.lazy())
+    judged = _judged(_copies(given), on_conflict, schema).collect("polars")
     conflicted = judged.filter(nw.col("conflicted"))
     if on_conflict == "raise" and len(conflicted):
         raise ConflictError(_conflict_message(conflicted))
 
-    columns, judgement = schema.names(), ["verdict", "chosen_effect", "worth"]
-    rest = judged.lazy().with_columns(nw.col(name).cast(schema[name]) for name in TEXTS)
-    verdict = nw.col("verdict")
-    unique = back(_frames.without(table, rest.filter(verdict != "chosen").select(PLACE), on=PLACE))
-    result = Dedup(
-        unique=unique,
-        redelivered=back(rest.filter(verdict == "redelivered").sort(*PLACE).select(columns)),
-        conflicts=back(rest.filter(nw.col("conflicted")).sort("event_id", *ORDER).select(columns + judgement)),
+    def told(rows: nw.DataFrame[Any], columns: list[str]) -> Any:
+        named = rows.lazy().with_columns(nw.col(name).cast(schema[name]) for name in TEXTS)
+        return _frames.in_form(named.select(columns), given.form)
+
+    columns, verdict = list(given.table.column_names), nw.col("verdict")
+    left_out = judged.filter(verdict != "chosen")
+    kept = replace(given, dropped=np.sort(left_out["row"].to_numpy()))
+    counts = {name: len(judged.filter(verdict == name)) for name in ("redelivered", "conflicting")}
+    if len(given) != len(kept) + sum(counts.values()):
+        raise IdentityError(
+            f"events = unique + redelivered + conflicting does not hold: {len(given)}, {len(kept)}, {counts}"
+        )
+    return Dedup(
+        kept=kept,
+        redelivered=told(judged.filter(verdict == "redelivered").sort(*PLACE), columns),
+        conflicts=told(conflicted.sort("event_id", *ORDER), [*columns, "verdict", "chosen_effect", "worth"]),
         on_conflict=on_conflict,
-        counts={
-            "events": rows,
-            "unique": len(unique),
-            **{name: len(judged.filter(verdict == name)) for name in ("redelivered", "conflicting")},
-        },
+        counts={"events": len(given), "unique": len(kept), **counts},
     )
-    if result.counts["events"] != sum(result.counts[name] for name in ("unique", "redelivered", "conflicting")):
-        _check_places(table)  # ids that stand once are looked at only now
-        raise IdentityError(f"events = unique + redelivered + conflicting does not hold: {result.counts}")
-    _frames.known_unique[id(unique)] = unique
-    return result
 
 
-def _checked(table: Table) -> tuple[nw.Schema, int]:
-    """Check the columns; give their types and the number of rows."""
+def _checked(table: pa.Table) -> nw.Schema:
+    """Check the columns; give their types."""
     needs = tuple(_frames.EVENT_KINDS)
-    schema = _frames.require(table, needs, what="events")
-    ends = {"least": nw.col("effect").min(), "most": nw.col("effect").max()}
-    found = _frames.measured(table, needs, what="events", **ends)
-    most = _frames.largest([found["least"], found["most"]])
+    schema = _frames.require(nw.from_native(table), needs, what="events")
+    _frames.require_no_nulls(table, needs, what="events")
+    most = _frames.largest(pc.min_max(table["effect"]).as_py().values())
     _frames.guard(most, 2, scale=_frames.scale_of(schema, "effect"), what="effect")
-    return schema, found["rows"]
+    return schema
 
 
-def _copies(table: Table) -> Table:
-    """Every copy of every id that stands more than once."""
-    repeated = table.group_by("event_id").agg(copies=nw.len()).filter(nw.col("copies") > 1).select("event_id")
-    return table.join(repeated, on="event_id", how="semi")
+def _copies(given: _frames.Kept) -> Table:
+    """Every copy of every id that stands more than once, and its row; few, as a rule."""
+    table, _ = _frames.opened(given.rows(repeated(given.table["event_id"])), what="events")
+    again = table.group_by("event_id").agg(copies=nw.len()).filter(nw.col("copies") > 1).select("event_id")
+    return table.join(again, on="event_id", how="semi").collect("polars").lazy()
 
 
 def _judged(copies: Table, on_conflict: str, schema: nw.Schema) -> Table:
@@ -205,17 +219,40 @@ def _all_equal(names: tuple[str, ...]) -> nw.Expr:
     return nw.all_horizontal(*(nw.col(name) == nw.col(f"chosen_{name}") for name in names), ignore_nulls=False)
 
 
-def _check_places(rows: Table) -> None:
-    """A record that is read twice is no redelivery, and would pass for the chosen copy twice."""
+def _check_places(given: _frames.Kept) -> None:
+    """A record that is read twice is no redelivery, and would pass for one."""
+    if _in_log_order(given.table):
+        return
+    rows = given.select(["event_id", *PLACE])
     twice = rows.group_by(*PLACE).agg(rows=nw.len()).filter(nw.col("rows") > 1).select(PLACE)
     first = twice.sort(*PLACE).head(1).collect("polars").lazy()
-    here = rows.join(first, on=list(PLACE), how="semi").select("event_id", *PLACE).collect("polars")
+    here = rows.join(first, on=list(PLACE), how="semi").collect("polars")
     for row in here.iter_rows(named=True):
         ids = " and ".join(_shown(event_id) for event_id in here["event_id"].sort().to_list())
         raise TableError(
             f"events: {len(here)} rows have one place in the log, {_place(row)}: events {ids}. "
             f"Each record of the log must stand once: was a part of it put in twice?"
         )
+
+
+def _in_log_order(table: pa.Table) -> bool:
+    """Whether offsets ascend within each partition, so that no place stands twice; looks at stretches of one partition."""
+    behind: dict[tuple[object, int], int] = {}
+    for batch in table.select(list(PLACE)).to_batches():
+        topic, partition, offset = (batch.column(name) for name in PLACE)
+        topics = topic if pa.types.is_dictionary(topic.type) else topic.dictionary_encode()
+        names, codes = topics.dictionary, topics.indices.to_numpy()
+        partitions, offsets = partition.to_numpy(), offset.to_numpy()
+        edges = np.flatnonzero((np.diff(codes) != 0) | (np.diff(partitions) != 0)) + 1
+        if len(edges) > len(batch) // 100:  # as good as shuffled
+            return False
+        for rows in map(slice, [0, *edges.tolist()], [*edges.tolist(), len(batch)]):
+            place = names[int(codes[rows.start])].as_py(), int(partitions[rows.start])
+            here = offsets[rows]
+            if here[0] <= behind.get(place, -1) or (np.diff(here) <= 0).any():
+                return False
+            behind[place] = int(here[-1])
+    return True
 
 
 def _conflict_message(conflicted: nw.DataFrame[Any], most: int = 3) -> str:

@@ -184,7 +184,7 @@ class Reader:
 
     def _make_room(self, state: Ints, n: int, value_bytes: int, key_bytes: int) -> dict[int, np.ndarray]:
         """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
-        columns = {
+        columns: dict[int, np.ndarray] = {
             at.ID_STARTS: np.empty(n + 1, np.int64),
             at.CODES: np.empty(n, np.int32),
             at.AMOUNTS: np.empty((n, 2), np.int64),

@@ -158,8 +158,7 @@ def replay(
         from kafka import TopicPartition
         from kafka.errors import KafkaError as LibraryError
 
-        from recovery_kit import _scan  # noqa: F401  (what is compiled; else the first fetch would load it)
-        from recovery_kit.kafka import _decode, log, wire  # noqa: F401
+        from recovery_kit.kafka import log, wire
 
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from recovery_kit import _frames
 from recovery_kit._show import Facts, html_card, text_card
+from recovery_kit.dedup import Dedup
 from recovery_kit.errors import TableError
+from recovery_kit.repeats import repeated
 from recovery_kit.tables import read_totals
 
 if TYPE_CHECKING:
@@ -61,14 +64,14 @@ class Totals:
         ]
 
 
-def totals(unique: Any, *, opening: Any = None) -> Totals:
+def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     """Work out each key's total: what it started from, and the sum of its events' effects.
 
     Parameters
     ----------
-    unique : DataFrame or Table
-        Events, each once, such as ``Dedup.unique``: pandas, polars or pyarrow, with the columns ``effect``
-        (decimals), ``key`` and ``time``, and ``event_id`` to see that none stands twice.
+    unique : Dedup, DataFrame or Table
+        What dedup found; or events, each once: pandas, polars or pyarrow, with the columns ``effect`` (decimals),
+        ``key`` and ``time``, and ``event_id`` to see that none stands twice.
     opening : DataFrame, Table, Totals, str or Path, optional
         Totals by key as of the first event: whatever ``read_totals`` takes, an earlier run's totals among it.
         Not given: every total starts from zero.
@@ -91,19 +94,13 @@ def totals(unique: Any, *, opening: Any = None) -> Totals:
     To total every delivery as it came, duplicates and all, as a consumer without dedup would, leave the column
     ``event_id`` out.
     """
-    table, back = _frames.opened(unique, what="unique")
+    kept = unique.kept if isinstance(unique, Dedup) else _frames.Kept.whole(unique, what="unique")
     needs = ("effect", "key", "time")
-    schema = _frames.require(table, needs, what="unique")
-    extremes = {"least": nw.col("effect").min(), "most": nw.col("effect").max()}
-    known = _frames.known_unique.get(id(unique)) is unique
-    ids = {} if known or "event_id" not in schema else {"ids": nw.col("event_id").n_unique()}
-    found = _frames.measured(table, needs, what="unique", **extremes, **ids)
-    rows, most = found["rows"], _frames.largest([found["least"], found["most"]])
-    if again := rows - found.get("ids", rows):
-        raise TableError(
-            f"unique: {again:,} of {rows:,} rows repeat an event id that stands in another row, and would be "
-            f"counted again. Pass dedup(events).unique, or leave the column event_id out to total every delivery"
-        )
+    schema = _frames.require(nw.from_native(kept.table), needs, what="unique")
+    _frames.require_no_nulls(kept.table, needs, what="unique")
+    if "event_id" in schema and not isinstance(unique, Dedup) and _frames.known_unique.get(id(unique)) is not unique:
+        _require_once(kept.table["event_id"])
+    rows, most = len(kept), _frames.largest(pc.min_max(kept.table["effect"]).as_py().values())
     start, scale = None, _frames.scale_of(schema, "effect")
     if opening is not None:
         given = read_totals(opening, what="opening").select(["key", "total"])
@@ -111,7 +108,18 @@ def totals(unique: Any, *, opening: Any = None) -> Totals:
         rows, most = rows + len(given), _frames.largest([most, *pc.min_max(given["total"]).as_py().values()])
         start, _ = _frames.opened(given, what="opening")
     _frames.guard(most, rows, scale=scale, what="totals")
-    return Totals(back(_with_opening(_moved(table), start, scale)), opening is not None)
+    table = _with_opening(_moved(kept.select(needs)), start, scale)
+    return Totals(_frames.in_form(table, kept.form), opening is not None)
+
+
+def _require_once(ids: pa.ChunkedArray) -> None:
+    rows = repeated(ids)
+    again = len(rows) - len(pc.unique(ids.take(pa.array(rows)))) if len(rows) else 0
+    if again:
+        raise TableError(
+            f"unique: {again:,} of {len(ids):,} rows repeat an event id that stands in another row, and would be "
+            f"counted again. Pass dedup(events), or leave the column event_id out to total every delivery"
+        )
 
 
 def _moved(events: Table) -> Table:

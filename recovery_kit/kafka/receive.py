@@ -36,7 +36,8 @@ class _Frame(KafkaBytes):  # type: ignore[misc]
     def read(self, nbytes: int | None = None) -> Any:
         if nbytes is not None:
             return super().read(nbytes)
-        start, self._idx = self._idx, len(self)
+        start = self.tell()
+        self.seek(len(self))
         return memoryview(self)[start:]
 
 
@@ -62,12 +63,12 @@ def _receive(sock: Any, parser: Any) -> bytes:
     All but a response's last byte go into its buffer at once, and there are none to hand on.
     """
     if not parser._receiving:
-        return _some(sock.recv(4 - parser._header.tell()))
+        return bytes(_some(sock.recv(4 - parser._header.tell())))
     frame = parser._rbuffer
     frame.__class__ = _Frame
     at = frame.tell()
     if at >= len(frame) - 1:
-        return _some(sock.recv(1))
+        return bytes(_some(sock.recv(1)))
     with memoryview(frame) as whole:
         got = _some(sock.recv_into(whole[at:-1]))
     frame.seek(at + got)

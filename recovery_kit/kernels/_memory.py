@@ -16,14 +16,17 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 
+_BARE: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile for use from outside: int64 arguments and result, nothing of the interpreter in it."""
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return njit(**_BARE)(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
     """Compile for use by kernels, put in where it is called."""
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
+    return njit(**_BARE, forceinline=True)(function)
 
 
 def _load(bits: int, result: Any) -> Any:

@@ -1,10 +1,12 @@
-"""Loading libraries without looking for garbage among them."""
+"""Loading libraries without looking for garbage among them, and while something else is waited for."""
 
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 
 
 @contextmanager
@@ -24,3 +26,17 @@ def loading() -> Iterator[None]:
             gc.freeze()
             gc.unfreeze()  # which leaves everything in the oldest generation, as if it had been looked through
         gc.enable()
+
+
+def ahead(*modules: str) -> None:
+    """Load modules on a thread of their own, while the network is waited for; whoever imports one then waits for the rest.
+
+    A module that does not load says so when it is imported where it is used.
+    """
+
+    def load() -> None:
+        with suppress(Exception):
+            for module in modules:
+                import_module(module)
+
+    threading.Thread(target=load, name="recovery-kit-loading", daemon=True).start()

@@ -10,9 +10,11 @@ import html
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 _STYLE = (
     "<style>.rk{font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:72em}"
@@ -39,6 +41,8 @@ def shorten(text: object, width: int = 60) -> str:
 
 def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a dash."""
+    import pandas as pd
+
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return "–"
     if isinstance(value, bool):
@@ -71,6 +75,8 @@ def text_card(title: str, facts: Facts, notes: Iterable[str] = ()) -> str:
 
 
 def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
+    import pandas as pd
+
     esc = html.escape
     texts = [not (pd.api.types.is_numeric_dtype(t) or "decimal" in str(t)) for t in table.dtypes]
     mark = [" class='t'" if t else "" for t in texts]
@@ -88,6 +94,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
     Only text columns are touched; numbers, also negative ones, stay numbers.
     """
+    import pandas as pd
+
     safe = table.copy(deep=False)
     for name, dtype in table.dtypes.items():
         if not (pd.api.types.is_numeric_dtype(dtype) or "decimal" in str(dtype) or "timestamp" in str(dtype)):
@@ -102,5 +110,7 @@ def _defuse(cell: object) -> str:
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a pandas frame whose columns stay Arrow's, without a copy."""
+    import pandas as pd
+
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 
 from recovery_kit import _show
@@ -14,6 +13,8 @@ from recovery_kit.schema import EventSchema
 from recovery_kit.window import Window
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recovery_kit.kafka.log import Span
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
@@ -170,4 +171,6 @@ class Gather:
 
 
 def _iso(ms: int) -> str:
+    import pandas as pd
+
     return pd.Timestamp(ms, unit="ms", tz="UTC").isoformat()

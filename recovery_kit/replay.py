@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 
 from recovery_kit import _show
-from recovery_kit._loading import loading
+from recovery_kit._loading import ahead, loading
 from recovery_kit.coverage import MEANING, Gather, worst
 from recovery_kit.errors import KafkaError, ParameterError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
@@ -21,6 +20,7 @@ from recovery_kit.schema import EventSchema
 from recovery_kit.window import Moment, Window, window
 
 if TYPE_CHECKING:
+    import pandas as pd
     from kafka import KafkaConsumer
 
     from recovery_kit.kafka.log import Span
@@ -160,6 +160,7 @@ def replay(
 
         from recovery_kit.kafka import log, wire
 
+    ahead("pandas")
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)

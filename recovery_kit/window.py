@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import pandas as pd
-
 from recovery_kit.errors import ParameterError
 
 _ISO_DATE = re.compile(r"\d{4}-?\d\d-?\d\d", flags=re.ASCII)
@@ -34,6 +32,8 @@ class Window:
             ("to before", self.until_ms, self.until_offsets),
         ):
             if ms is not None:
+                import pandas as pd
+
                 time = pd.Timestamp(ms, unit="ms", tz="UTC").isoformat(timespec="milliseconds")
                 parts.append(f"{word} {time.replace('+00:00', 'Z')} by the events' own time")
             elif offsets:
@@ -66,6 +66,8 @@ def window(since: Moment, until: Moment, topics: list[str]) -> Window:
 
 def to_ms(name: str, moment: str | datetime) -> int:
     """A time with a zone as ms since the epoch, cut to the millisecond; else ParameterError."""
+    import pandas as pd
+
     try:
         if isinstance(moment, str) and moment.strip() and not _ISO_DATE.match(moment.strip()):
             raise ValueError  # pandas would take 2/3/2026 for one of two days, and "now" for a time

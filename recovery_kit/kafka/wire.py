@@ -88,6 +88,7 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
     consumer._fetcher.PartitionRecords = _Undecoded
     # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
     consumer._cluster.config["allow_auto_create_topics"] = False
+    consumer._cluster._last_refresh_ms = 0  # or the first look at the topics would wait for 0.1 s after the bootstrap's
     return consumer
 
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, NamedTuple
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _frames
+from recovery_kit import _columns
 from recovery_kit._show import Facts, html_card, number, shorten, text_card
 from recovery_kit.errors import ConflictError, IdentityError, ParameterError, TableError
 from recovery_kit.repeats import repeated
 from recovery_kit.schema import did_you_mean
-
-if TYPE_CHECKING:
-    from recovery_kit._frames import Table
 
 ON_CONFLICT = ("first", "last", "reject", "raise")
 
 PLACE = ("topic", "partition", "offset")
 ORDER = ("time", *PLACE)
 CONTENT = ("type", "value", "effect", "key")
-TEXTS = ("event_id", "type", "key", "topic")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -49,7 +44,7 @@ class Dedup:
         ``events``, ``unique``, ``redelivered``, ``conflicting``: rows; the last three add up to the first.
     """
 
-    kept: _frames.Kept
+    kept: _columns.Kept
     redelivered: Any
     conflicts: Any
     on_conflict: str
@@ -63,13 +58,15 @@ class Dedup:
         copy.
         """
         unique = self.kept.frame()
-        _frames.known_unique[id(unique)] = unique
+        _columns.known_unique[id(unique)] = unique
         return unique
 
     def __repr__(self) -> str:
         return text_card("Dedup", self._facts(), self._notes())
 
     def _repr_html_(self) -> str:
+        from recovery_kit import _frames
+
         conflicts, back = _frames.opened(self.conflicts, what="conflicts")
         dearest = back(_frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect"))
         tables = _frames.shown("Conflicting copies, those worth most first", dearest)
@@ -87,8 +84,8 @@ class Dedup:
     def _notes(self) -> list[str]:
         if not self.counts["conflicting"]:
             return []
-        conflicts = nw.from_native(self.conflicts, eager_only=True)
-        ids = conflicts["event_id"].n_unique()
+        conflicts, _ = _columns.entered(self.conflicts, what="conflicts")
+        ids = pc.count_distinct(conflicts["event_id"]).as_py()
         choice = "no copy was chosen" if self.on_conflict == "reject" else f"the {self.on_conflict} copy was chosen"
         return [
             f"{_ids(ids)} came with more than one content: {choice} (on_conflict={self.on_conflict!r}). "
@@ -133,104 +130,124 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     if on_conflict not in ON_CONFLICT:
         near = did_you_mean(str(on_conflict), list(ON_CONFLICT))
         raise ParameterError(f"on_conflict is {on_conflict!r}; expected one of {', '.join(ON_CONFLICT)}.{near}")
-    given = _frames.Kept.whole(events, what="events")
-    schema = _checked(given.table)
-    _check_places(given)
+    given = _columns.Kept.whole(events, what="events")
+    _columns.require(given.table, _columns.EVENT_KINDS, what="events")
+    scale = given.table.schema.field("effect").type.scale
+    most = _columns.largest(pc.min_max(given.table["effect"]).as_py().values())
+    _columns.guard(most, 2, scale=scale, what="effect")
+    _check_places(given.table)
 
-    judged = _judged(_copies(given), on_conflict, schema).collect("polars")
-    conflicted = judged.filter(nw.col("conflicted"))
-    if on_conflict == "raise" and len(conflicted):
-        raise ConflictError(_conflict_message(conflicted))
-
-    def told(rows: nw.DataFrame[Any], columns: list[str]) -> Any:
-        named = rows.lazy().with_columns(nw.col(name).cast(schema[name]) for name in TEXTS)
-        return _frames.in_form(named.select(columns), given.form)
-
-    columns, verdict = list(given.table.column_names), nw.col("verdict")
-    left_out = judged.filter(verdict != "chosen")
-    kept = replace(given, dropped=np.sort(left_out["row"].to_numpy()))
-    counts = {name: len(judged.filter(verdict == name)) for name in ("redelivered", "conflicting")}
-    if len(given) != len(kept) + sum(counts.values()):
-        raise IdentityError(
-            f"events = unique + redelivered + conflicting does not hold: {len(given)}, {len(kept)}, {counts}"
-        )
-    return Dedup(
-        kept=kept,
-        redelivered=told(judged.filter(verdict == "redelivered").sort(*PLACE), columns),
-        conflicts=told(conflicted.sort("event_id", *ORDER), [*columns, "verdict", "chosen_effect", "worth"]),
-        on_conflict=on_conflict,
-        counts={"events": len(given), "unique": len(kept), **counts},
-    )
+    rows, copies = _copies(given)
+    judged = _judge(copies, on_conflict)
+    conflicts = _conflicts(copies, judged, scale)
+    if on_conflict == "raise" and len(conflicts):
+        raise ConflictError(_conflict_message(conflicts))
+    redelivered = copies.take(pa.array(judged.order[(judged.verdict == REDELIVERED)[judged.order]]))
+    kept = replace(given, dropped=rows[judged.verdict != CHOSEN])
+    counts = {
+        "events": len(given),
+        "unique": len(kept),
+        "redelivered": len(redelivered),
+        "conflicting": int((judged.verdict == CONFLICTING).sum()),
+    }
+    if counts["events"] != sum(counts[name] for name in ("unique", "redelivered", "conflicting")):
+        raise IdentityError(f"events = unique + redelivered + conflicting does not hold: {counts}")
+    redelivered, conflicts = (_columns.of_arrow(table, given.form) for table in (redelivered, conflicts))
+    return Dedup(kept, redelivered, conflicts, on_conflict, counts)
 
 
-def _checked(table: pa.Table) -> nw.Schema:
-    """Check the columns; give their types."""
-    needs = tuple(_frames.EVENT_KINDS)
-    schema = _frames.require(nw.from_native(table), needs, what="events")
-    _frames.require_no_nulls(table, needs, what="events")
-    most = _frames.largest(pc.min_max(table["effect"]).as_py().values())
-    _frames.guard(most, 2, scale=_frames.scale_of(schema, "effect"), what="effect")
-    return schema
+CHOSEN, REDELIVERED, CONFLICTING = range(3)
+_VERDICTS = pa.array(["chosen", "redelivered", "conflicting"], pa.large_string())
 
 
-def _copies(given: _frames.Kept) -> Table:
-    """Every copy of every id that stands more than once, and its row; few, as a rule."""
-    table, _ = _frames.opened(given.rows(repeated(given.table["event_id"])), what="events")
-    again = table.group_by("event_id").agg(copies=nw.len()).filter(nw.col("copies") > 1).select("event_id")
-    return table.join(again, on="event_id", how="semi").collect("polars").lazy()
+class _Judged(NamedTuple):
+    """What became of each copy, by its row among the copies."""
+
+    verdict: np.ndarray
+    disputed: np.ndarray
+    """Whether its id came with two contents."""
+    chosen: np.ndarray
+    """The row of the copy that was chosen for its id; -1 where none was."""
+    order: np.ndarray
+    """The rows in log order."""
+    by_id: np.ndarray
+    """The rows by id, the first delivery first."""
 
 
-def _judged(copies: Table, on_conflict: str, schema: nw.Schema) -> Table:
-    """Add to each copy ``verdict``, ``conflicted`` (its id has two contents), ``chosen_effect`` and ``worth``."""
-    # A category's order and its equality across frames are the engine's own affair; text has no such traps.
-    copies = copies.with_columns(nw.col(*TEXTS).cast(nw.String))
-    judged = _beside_chosen(copies, "first")
-    disputed = judged.filter(~nw.col("same")).select("event_id").unique()
-    judged = judged.join(disputed.with_columns(conflicted=nw.lit(True)), on="event_id", how="left")
-    judged = judged.with_columns(nw.coalesce("conflicted", nw.lit(False)))
+def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table]:
+    """Every copy of every id that stands more than once, few as a rule: their rows, ascending, and the copies."""
+    rows = repeated(given.table["event_id"])
+    copies = given.rows(rows).combine_chunks()
+    ids = _numbers(copies, "event_id")
+    again = np.bincount(ids, minlength=1)[ids] > 1
+    return rows[again], copies.filter(pa.array(again)).combine_chunks()
+
+
+def _judge(copies: pa.Table, on_conflict: str) -> _Judged:
+    ids = _numbers(copies, "event_id", ranked=True)
+    topic, partition, offset = _numbers(copies, "topic", ranked=True), *(copies[n].to_numpy() for n in PLACE[1:])
+    time = copies["time"].cast(pa.int64()).to_numpy()
+    by_id = np.lexsort((offset, partition, topic, time, ids))
+    edges = np.flatnonzero(np.diff(ids[by_id], prepend=-1, append=len(copies)))
+    group = np.repeat(np.arange(len(edges) - 1), np.diff(edges))  # of each copy in by_id
+    contents = [_numbers(copies, name)[by_id] for name in CONTENT]
+
+    def like(chosen: np.ndarray) -> np.ndarray:
+        same = np.ones(len(copies), np.bool_)
+        for content in contents:
+            same &= content == content[chosen]
+        return same
+
+    chosen = edges[:-1][group]
+    same = like(chosen)
+    disputed = np.zeros(len(edges) - 1, np.bool_)
+    disputed[group[~same]] = True
+    disputed = disputed[group]
     if on_conflict == "last":
-        again = _beside_chosen(copies.join(disputed, on="event_id", how="semi"), "last")
-        judged = nw.concat([judged.filter(~nw.col("conflicted")), again.with_columns(conflicted=nw.lit(True))])
-    none_chosen = nw.col("conflicted") if on_conflict == "reject" else nw.lit(False)
-    scale = _frames.scale_of(schema, "effect")
-    exact = nw.Decimal(_frames.DIGITS, scale)
-    return (
-        judged.with_columns(
-            verdict=nw.when(none_chosen | ~nw.col("same"))
-            .then(nw.lit("conflicting"))
-            .otherwise(nw.when("at").then(nw.lit("chosen")).otherwise(nw.lit("redelivered"))),
-            chosen_effect=nw.when(none_chosen)
-            .then(_frames.exactly(0, scale))
-            .otherwise(nw.col("chosen_effect").cast(exact)),
-        )
-        .with_columns(worth=nw.col("effect").cast(exact) - nw.col("chosen_effect"))
-        .drop("at", "same", *(f"chosen_{name}" for name in CONTENT + PLACE if name != "effect"))
-    )
+        chosen = np.where(disputed, edges[1:][group] - 1, chosen)
+        same = like(chosen)
+    verdict = np.where(same, np.where(chosen == np.arange(len(copies)), CHOSEN, REDELIVERED), CONFLICTING)
+    chosen = by_id[chosen]
+    if on_conflict == "reject":
+        verdict[disputed], chosen = CONFLICTING, np.where(disputed, -1, chosen)
+    back = np.argsort(by_id)
+    return _Judged(verdict[back], disputed[back], chosen[back], np.lexsort((offset, partition, topic)), by_id)
 
 
-def _beside_chosen(copies: Table, keep: Literal["first", "last"]) -> Table:
-    """Set each copy beside the first or the last of its id: is it that one (``at``), has it that content (``same``)."""
-    end = getattr(nw.col(*CONTENT, *PLACE), keep)()
-    beside = copies.with_columns(end.over("event_id", order_by=ORDER).name.prefix("chosen_"))
-    return beside.with_columns(at=_all_equal(PLACE), same=_all_equal(CONTENT))
+def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
+    """A column's cells as numbers: the same for the same value and, ``ranked``, in the values' order."""
+    chunks, values = _columns.codes(table[name])
+    numbers = np.concatenate([np.empty(0, np.int32), *chunks])
+    return np.argsort(pc.sort_indices(values).to_numpy())[numbers] if ranked else numbers
 
 
-def _all_equal(names: tuple[str, ...]) -> nw.Expr:
-    return nw.all_horizontal(*(nw.col(name) == nw.col(f"chosen_{name}") for name in names), ignore_nulls=False)
+def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
+    rows = judged.by_id[judged.disputed[judged.by_id]]
+    chosen = judged.chosen[rows]
+    effects = _columns.words(copies["effect"], scale)
+    chosen_effects = np.where((chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0)
+    table = copies.take(pa.array(rows))
+    table = table.append_column("verdict", _VERDICTS.take(pa.array(judged.verdict[rows])))
+    table = table.append_column("chosen_effect", _columns.decimals(chosen_effects, scale))
+    return table.append_column("worth", _columns.decimals(_columns.minus(effects[rows], chosen_effects), scale))
 
 
-def _check_places(given: _frames.Kept) -> None:
+def _check_places(table: pa.Table) -> None:
     """A record that is read twice is no redelivery, and would pass for one."""
-    if _in_log_order(given.table):
+    if _in_log_order(table):
         return
-    rows = given.select(["event_id", *PLACE])
-    twice = rows.group_by(*PLACE).agg(rows=nw.len()).filter(nw.col("rows") > 1).select(PLACE)
-    first = twice.sort(*PLACE).head(1).collect("polars").lazy()
-    here = rows.join(first, on=list(PLACE), how="semi").collect("polars")
-    for row in here.iter_rows(named=True):
-        ids = " and ".join(_shown(event_id) for event_id in here["event_id"].sort().to_list())
+    places = [_numbers(table, "topic"), *(table[name].to_numpy() for name in PLACE[1:])]
+    order = np.lexsort(places[::-1])
+    twice = np.ones(max(len(order) - 1, 0), np.bool_)
+    for place in places:
+        twice &= np.diff(place[order]) == 0
+    if twice.any():
+        first = np.argmax(twice)
+        here = np.logical_and.reduce([place == place[order[first]] for place in places])
+        rows = table.filter(pa.array(here)).to_pylist()
+        ids = " and ".join(sorted(_shown(row["event_id"]) for row in rows))
         raise TableError(
-            f"events: {len(here)} rows have one place in the log, {_place(row)}: events {ids}. "
+            f"events: {len(rows)} rows have one place in the log, {_place(rows[0])}: events {ids}. "
             f"Each record of the log must stand once: was a part of it put in twice?"
         )
 
@@ -255,14 +272,14 @@ def _in_log_order(table: pa.Table) -> bool:
     return True
 
 
-def _conflict_message(conflicted: nw.DataFrame[Any], most: int = 3) -> str:
-    ids = conflicted["event_id"].unique().sort()
+def _conflict_message(conflicts: pa.Table, most: int = 3) -> str:
+    rows = conflicts.to_pylist()
+    ids = list(dict.fromkeys(row["event_id"] for row in rows))
     lines = [f"{_ids(len(ids))} came with more than one content:"]
-    for event_id in ids.head(most).to_list():
-        copies = conflicted.filter(nw.col("event_id") == event_id).sort(*ORDER).head(most)
+    for event_id in ids[:most]:
         said = "; ".join(
             f"{shorten(row['type'])} {number(row['value'])} for {_shown(row['key'])} at {_place(row)}"
-            for row in copies.iter_rows(named=True)
+            for row in [row for row in rows if row["event_id"] == event_id][:most]
         )
         lines.append(f"  {_shown(event_id)}: {said}")
     lines.append('on_conflict="first", "last" or "reject" settles them and lists every copy in .conflicts')

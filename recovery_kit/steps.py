@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recovery_kit import _frames, _show
+from recovery_kit import _show
+from recovery_kit._columns import Kept
 from recovery_kit._keep import plain, write_frame
 from recovery_kit._keep import read_json as read_json
 from recovery_kit._keep import write_json as write_json
@@ -120,7 +121,7 @@ class Run:
             found = dedup(self.replay().events, on_conflict=self.settings.on_conflict)
             self._keep("dedup", found, about | {"of": self._token("replay")})
             return found
-        kept = _frames.Kept.whole(stored.frames.pop("unique"), what="unique")
+        kept = Kept.whole(stored.frames.pop("unique"), what="unique")
         return Dedup(kept, **stored.frames, on_conflict=stored.facts["on_conflict"], counts=stored.facts["counts"])
 
     def keep(self, totals: Totals, reconciliation: Reconciliation) -> None:
@@ -170,7 +171,7 @@ class Run:
         frames: dict[str, pd.DataFrame] = {}
         for f in dataclasses.fields(result):
             value = getattr(result, f.name)
-            if isinstance(value, _frames.Kept):
+            if isinstance(value, Kept):
                 frames["unique"] = result.unique
                 continue
             (frames if isinstance(value, pd.DataFrame) else facts)[f.name] = value

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._frames import DIGITS, NO_FLOATS
+from recovery_kit._columns import DIGITS, NO_FLOATS
 from recovery_kit._show import shorten
 from recovery_kit._sources import Source, load
 from recovery_kit.errors import ParameterError, TableError

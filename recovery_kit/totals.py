@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import narwhals as nw
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _frames
+from recovery_kit import _columns
 from recovery_kit._show import Facts, html_card, text_card
 from recovery_kit.dedup import Dedup
 from recovery_kit.errors import TableError
+from recovery_kit.kernels import address, load
 from recovery_kit.repeats import repeated
 from recovery_kit.tables import read_totals
-
-if TYPE_CHECKING:
-    from recovery_kit._frames import Table
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -43,24 +40,21 @@ class Totals:
         return text_card("Totals", self._facts())
 
     def _repr_html_(self) -> str:
+        from recovery_kit import _frames
+
         return html_card("Totals", self._facts(), _frames.shown("Recovered totals, by key", self.table))
 
     def _facts(self) -> Facts:
-        table, _ = _frames.opened(self.table, what="totals")
+        import pandas as pd
+
+        table, _ = _columns.entered(self.table, what="totals")
         amounts = ("opening", "added", "subtracted", "total") if self.opening else ("added", "subtracted", "total")
-        found = _frames.measured(
-            table,
-            ("key",),
-            what="totals",
-            **{name: nw.col(name).sum() for name in ("events", *amounts)},
-            first=nw.col("first").min(),
-            last=nw.col("last").max(),
-        )
+        times = {"first": pc.min(table["first"]).as_py(), "last": pc.max(table["last"]).as_py()}
         return [
-            ("keys", found["rows"]),
-            ("events", found["events"]),
-            *((f"{name}, over all keys", found[name]) for name in amounts),
-            *((f"{name} event", pd.Timestamp(found[name]) if found[name] else None) for name in ("first", "last")),
+            ("keys", len(table)),
+            ("events", pc.sum(table["events"]).as_py() or 0),
+            *((f"{name}, over all keys", pc.sum(table[name]).as_py()) for name in amounts),
+            *((f"{name} event", pd.Timestamp(time) if time else None) for name, time in times.items()),
         ]
 
 
@@ -94,22 +88,77 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     To total every delivery as it came, duplicates and all, as a consumer without dedup would, leave the column
     ``event_id`` out.
     """
-    kept = unique.kept if isinstance(unique, Dedup) else _frames.Kept.whole(unique, what="unique")
+    kept = unique.kept if isinstance(unique, Dedup) else _columns.Kept.whole(unique, what="unique")
     needs = ("effect", "key", "time")
-    schema = _frames.require(nw.from_native(kept.table), needs, what="unique")
-    _frames.require_no_nulls(kept.table, needs, what="unique")
-    if "event_id" in schema and not isinstance(unique, Dedup) and _frames.known_unique.get(id(unique)) is not unique:
+    _columns.require(kept.table, needs, what="unique")
+    made_here = isinstance(unique, Dedup) or _columns.known_unique.get(id(unique)) is unique
+    if "event_id" in kept.table.column_names and not made_here:
+        _columns.require(kept.table, ("event_id",), what="unique")
         _require_once(kept.table["event_id"])
-    rows, most = len(kept), _frames.largest(pc.min_max(kept.table["effect"]).as_py().values())
-    start, scale = None, _frames.scale_of(schema, "effect")
+    start, scale = None, kept.table.schema.field("effect").type.scale
+    rows, most = len(kept), pc.min_max(kept.table["effect"]).as_py().values()
     if opening is not None:
-        given = read_totals(opening, what="opening").select(["key", "total"])
-        scale = max(scale, given["total"].type.scale)
-        rows, most = rows + len(given), _frames.largest([most, *pc.min_max(given["total"]).as_py().values()])
-        start, _ = _frames.opened(given, what="opening")
-    _frames.guard(most, rows, scale=scale, what="totals")
-    table = _with_opening(_moved(kept.select(needs)), start, scale)
-    return Totals(_frames.in_form(table, kept.form), opening is not None)
+        start = read_totals(opening, what="opening").select(["key", "total"])
+        scale = max(scale, start["total"].type.scale)
+        rows, most = rows + len(start), [*most, *pc.min_max(start["total"]).as_py().values()]
+    _columns.guard(_columns.largest(most), rows, scale=scale, what="totals")
+    table = _with_opening(*_moved(kept, scale), start, scale, kept.table.schema.field("time").type)
+    return Totals(_columns.of_arrow(table, kept.form), opening is not None)
+
+
+def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
+    """What the events did to each key: the keys that have events, and their rows as `kernels.tally` fills them."""
+    table = kept.table.select(["effect", "key", "time"])
+    numbers, keys = _columns.codes(table["key"])
+    sums = np.zeros((len(keys), 7), np.int64)
+    coded = pa.chunked_array([pa.array(chunk) for chunk in numbers], pa.int32())
+    start = 0
+    for batch in table.set_column(1, "key", coded).to_batches():
+        effects, times = _columns.words(batch["effect"], scale), batch["time"].view(pa.int64()).to_numpy()
+        first, behind = np.searchsorted(kept.dropped, (start, start + len(batch)))
+        dropped = kept.dropped[first:behind] - start
+        load().tally(
+            address(batch["key"].to_numpy()), address(effects), address(times), len(batch),
+            address(dropped), len(dropped), address(sums),
+        )  # fmt: skip
+        start += len(batch)
+    there = sums[:, _EVENTS] > 0
+    return keys.cast(pa.large_string()).filter(pa.array(there)), sums[there]
+
+
+_EVENTS, _FIRST, _LAST = 4, 5, 6
+
+
+def _with_opening(keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scale: int, time: pa.DataType) -> pa.Table:
+    opening = np.zeros((len(keys), 2), np.int64)
+    if start is not None:
+        known = pc.index_in(start["key"], value_set=keys).combine_chunks()
+        new = start["key"].filter(known.is_null()).combine_chunks()
+        at = known.fill_null(0).to_numpy(zero_copy_only=False).copy()
+        at[known.is_null().to_numpy(zero_copy_only=False)] = len(keys) + np.arange(len(new))
+        keys = pa.concat_arrays([keys, new])
+        sums = np.concatenate([sums, np.zeros((len(new), 7), np.int64)])
+        opening = np.zeros((len(keys), 2), np.int64)
+        opening[at] = _columns.words(start["total"], scale)
+    change, added, events = sums[:, 0:2], sums[:, 2:4], sums[:, _EVENTS]
+    none = pa.array(events == 0)
+
+    def times(at: int) -> pa.Array:
+        return pc.if_else(none, None, pa.array(sums[:, at])).cast(time)
+
+    table = pa.table(
+        {
+            "key": keys,
+            "opening": _columns.decimals(opening, scale),
+            "total": _columns.decimals(_columns.plus(opening, change), scale),
+            "events": pa.array(events),
+            "added": _columns.decimals(added, scale),
+            "subtracted": _columns.decimals(_columns.minus(added, change), scale),
+            "first": times(_FIRST),
+            "last": times(_LAST),
+        }
+    )
+    return table.take(pc.sort_indices(keys))
 
 
 def _require_once(ids: pa.ChunkedArray) -> None:
@@ -120,41 +169,3 @@ def _require_once(ids: pa.ChunkedArray) -> None:
             f"unique: {again:,} of {len(ids):,} rows repeat an event id that stands in another row, and would be "
             f"counted again. Pass dedup(events), or leave the column event_id out to total every delivery"
         )
-
-
-def _moved(events: Table) -> Table:
-    """Sum what the events did to each key."""
-    effect = nw.col("effect")
-    return events.group_by("key").agg(
-        change=effect.sum(),
-        added=nw.when(effect > 0).then(effect).sum(),
-        events=nw.len(),
-        first=nw.col("time").min(),
-        last=nw.col("time").max(),
-    )
-
-
-def _with_opening(moved: Table, start: Table | None, scale: int) -> Table:
-    zero, exact = _frames.exactly(0, scale), nw.Decimal(_frames.DIGITS, scale)
-    moved = moved.with_columns(nw.col("key").cast(nw.String))
-    if start is None:
-        joined = moved.with_columns(opening=zero)
-    else:
-        start = start.rename({"key": "start_key", "total": "opening"})
-        joined = moved.join(start, left_on="key", right_on="start_key", how="full")
-        joined = joined.with_columns(key=nw.coalesce("key", "start_key"))
-    opening, change, added = (nw.col(name) for name in ("opening", "change", "added"))
-    return (
-        joined.with_columns(nw.coalesce(column.cast(exact), zero) for column in (opening, change, added))
-        .select(
-            "key",
-            "opening",
-            (opening + change).alias("total"),
-            nw.coalesce(nw.col("events").cast(nw.Int64), nw.lit(0, dtype=nw.Int64)),
-            "added",
-            (added - change).alias("subtracted"),
-            "first",
-            "last",
-        )
-        .sort("key")
-    )

@@ -137,9 +137,9 @@ def test_a_table_made_from_a_unique_one_is_checked_anew() -> None:
     [
         (
             events(LOG).set_column(3, "effect", pa.array([1.0] * 4)),
-            r"unique: column 'effect' is Float64; expected decimals",
+            r"unique: column 'effect' is double; expected decimals",
         ),
-        (events(LOG).set_column(3, "effect", pa.array([1] * 4)), r"column 'effect' is Int64; expected decimals: cast"),
+        (events(LOG).set_column(3, "effect", pa.array([1] * 4)), r"column 'effect' is int64; expected decimals: cast"),
         (events(LOG).drop_columns(["key"]), r"unique has no column 'key'"),
         (events(LOG).set_column(5, "time", pa.nulls(4, pa.timestamp("ms", "UTC"))), r"column 'time' holds 4 nulls"),
         ([], r"unique is a list"),

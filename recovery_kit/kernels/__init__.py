@@ -22,7 +22,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-SOURCES = ("_build.py", "_memory.py", "decode.py", "ids.py", "layout.py", "message.py", "scan.py", "values.py")
+SOURCES = (
+    "_build.py",
+    "_memory.py",
+    "decode.py",
+    "ids.py",
+    "layout.py",
+    "message.py",
+    "scan.py",
+    "tally.py",
+    "values.py",
+)
 
 Kernel = Callable[..., int]
 

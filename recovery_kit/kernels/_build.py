@@ -14,11 +14,11 @@ def build() -> tuple[dict[str, tuple[str, int]], bytes]:
     """Compile every kernel: (name to symbol and number of arguments, object code for this processor)."""
     import llvmlite.binding as llvm
 
-    from recovery_kit.kernels import decode, ids, scan
+    from recovery_kit.kernels import decode, ids, scan, tally
 
     symbols: dict[str, tuple[str, int]] = {}
     whole = None
-    for kernel in (*decode.KERNELS, *ids.KERNELS, *scan.KERNELS):
+    for kernel in (*decode.KERNELS, *ids.KERNELS, *scan.KERNELS, *tally.KERNELS):
         symbol, text = _compiled(kernel)
         module = llvm.parse_assembly(text)
         if whole is None:

@@ -29,7 +29,7 @@ HOSTILE = [
 # Each key has one event a minute for an hour, on the partition that its place gives.
 KEYS = ["a", "b", "c", "d"]
 LOG: list[Event] = [
-    (f"{key}{minute}", "add", f"{minute + 1}.25", key, minute * MINUTE, "t", at % 2, minute)
+    (f"{key}{minute}", "add", f"{minute + 1}.25", key, minute * MINUTE, "t", at % 2, at // 2 * 60 + minute)
     for at, key in enumerate(KEYS)
     for minute in range(60)
 ]
@@ -102,8 +102,8 @@ def found(*, rename: dict[str, str] | None = None, form: str = "pandas", verdict
 def _found(rename: tuple[tuple[str, str], ...], form: str, verdict: str) -> Found:
     names = dict(rename)
     log = [(names.get(row[3], row[3]) + row[0][1:], *row[1:3], names.get(row[3], row[3]), *row[4:]) for row in LOG]
-    again = [(*row[:5], *row[5:7], 100 + at) for at, row in enumerate(log[:6])]
-    conflict = (*log[7][:2], "99.99", *log[7][3:7], 200)
+    again = [(*row[:5], *row[5:7], 200 + at) for at, row in enumerate(log[:6])]
+    conflict = (*log[7][:2], "99.99", *log[7][3:7], 300)
     table = events([*log, *again, conflict])  # type: ignore[list-item]
     d = dedup(FORMS[form](table))
     right = [(row[0], row[2], row[4] // MINUTE) for row in LOG if row[0] not in ("a10", "c30")]

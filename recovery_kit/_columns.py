@@ -1,0 +1,237 @@
+"""Tables in and out of the steps as Arrow columns, and exact arithmetic on columns of decimals.
+
+pandas, polars and pyarrow tables come in; the same kind goes out. Neither narwhals nor polars is needed here: a process
+that replays, dedups and totals does not wait for them to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import pyarrow as pa
+
+from recovery_kit._show import shorten, to_pandas
+from recovery_kit.errors import AmountError, TableError
+from recovery_kit.schema import did_you_mean
+
+if TYPE_CHECKING:
+    pass
+
+DIGITS = 38
+"""Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's decimals."""
+
+NO_FLOATS = (
+    "A float cannot hold money exactly, and what it lost cannot be found again: "
+    "go back to the text the amounts came from and make decimals of it, such as decimal128(28, 2)"
+)
+
+known_unique: WeakValueDictionary[int, Any] = WeakValueDictionary()
+"""Tables that dedup made, by identity: their ids need not be looked through again."""
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether cells are text, as such or by a dictionary."""
+    plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+    return any(is_(plain) for is_ in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "text": is_text,
+    "decimals": pa.types.is_decimal,
+    "times with a time zone": lambda t: pa.types.is_timestamp(t) and t.tz is not None,
+    "whole numbers": pa.types.is_integer,
+}
+
+EVENT_KINDS = {
+    "event_id": "text",
+    "type": "text",
+    "value": "decimals",
+    "effect": "decimals",
+    "key": "text",
+    "time": "times with a time zone",
+    "topic": "text",
+    "partition": "whole numbers",
+    "offset": "whole numbers",
+}
+"""What each column of an events table holds; ``EventSchema.arrow_types`` has the exact types."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An eager table less some of its rows, which are left out only where somebody looks.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+    form : str
+        Of the table that was given: "pandas", "polars" or "pyarrow".
+    dropped : int64 array
+        The rows that are left out, ascending.
+    """
+
+    table: pa.Table
+    form: str
+    dropped: np.ndarray
+
+    @classmethod
+    def whole(cls, frame: Any, *, what: str) -> Kept:
+        """All rows of a table; a TableError where it is none, or a column mixes types."""
+        return cls(*entered(frame, what=what), np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.table) - len(self.dropped)
+
+    def frame(self) -> Any:
+        """A table of the form that was given."""
+        if not len(self.dropped):
+            return of_arrow(self.table, self.form)
+        mask = np.ones(len(self.table), np.bool_)
+        mask[self.dropped] = False
+        return of_arrow(self.table.filter(pa.array(mask)), self.form)
+
+    def rows(self, wanted: np.ndarray) -> pa.Table:
+        """Some of the table's rows, ascending, whatever is dropped."""
+        # Batch by batch: to take from a column of many chunks at once would join them first.
+        batches, start = [], 0
+        for batch in self.table.to_batches():
+            first, behind = np.searchsorted(wanted, (start, start + len(batch)))
+            if first < behind:
+                batches.append(batch.take(pa.array(wanted[first:behind] - start)))
+            start += len(batch)
+        return pa.Table.from_batches(batches, self.table.schema)
+
+
+def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
+    """A pandas, polars or pyarrow table as Arrow columns, and its form; columns that are Arrow's are not copied.
+
+    Parameters
+    ----------
+    frame : DataFrame or Table
+    what : str
+        What the errors call it.
+
+    Raises
+    ------
+    TableError
+        When it is something else, or a column mixes types.
+    """
+    if isinstance(frame, pa.Table):
+        return frame, "pyarrow"
+    form, kind = type(frame).__module__.partition(".")[0], type(frame).__name__
+    if form == "polars" and kind in ("DataFrame", "LazyFrame"):
+        return frame.lazy().collect().to_arrow(), form
+    if form == "pandas" and kind == "DataFrame":
+        try:
+            return pa.Table.from_pandas(frame, preserve_index=False), form
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise TableError(f"{what} has a column of mixed types: {shorten(error, 200)}") from error
+    raise TableError(f"{what} is a {kind}; expected a pandas, polars or pyarrow table")
+
+
+def of_arrow(table: pa.Table, form: str) -> Any:
+    """An Arrow table as pandas, polars or pyarrow."""
+    if form == "polars":
+        import polars as pl
+
+        return pl.from_arrow(table, rechunk=False)
+    return to_pandas(table) if form == "pandas" else table
+
+
+def require(table: pa.Table, needs: Iterable[str], *, what: str) -> None:
+    """Check that an events table has the named columns, each of the kind it must be and without nulls.
+
+    Raises
+    ------
+    TableError
+        When a column is missing or is of another kind, floats above all, or holds a null.
+    """
+    needs = tuple(needs)
+    for name in needs:
+        if name not in table.column_names:
+            has = ", ".join(shorten(n) for n in table.column_names)
+            near = did_you_mean(name, table.column_names)
+            raise TableError(f"{what} has no column {name!r}.{near} It has: {has}")
+        kind, found = EVENT_KINDS[name], table.schema.field(name).type
+        if not _KINDS[kind](found):
+            then = f". {NO_FLOATS}" if pa.types.is_floating(found) else ": cast the column"
+            raise TableError(f"{what}: column {name!r} is {found}; expected {kind}{then}")
+    refuse_nulls({name: table[name].null_count for name in needs}, what=what)
+
+
+def refuse_nulls(nulls: Mapping[str, int], *, what: str) -> None:
+    """Raise a TableError where a column, by name, holds nulls, by number."""
+    for name, count in nulls.items():
+        if count:
+            raise TableError(f"{what}: column {name!r} holds {count:,} nulls; leave those rows out, or fill them")
+
+
+def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
+    """Each chunk's cells as numbers of distinct values, and these values; the same value has one number throughout."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    coded = column.dictionary_encode()
+    if not coded.num_chunks:
+        return [], pa.array([], column.type)
+    return [chunk.indices.to_numpy() for chunk in coded.chunks], coded.chunk(0).dictionary
+
+
+def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
+    """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale; fewer decimals is an error."""
+    column = column.cast(pa.decimal128(DIGITS, scale))
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not len(array):
+        return np.empty((0, 2), np.int64)
+    data = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
+    return data[array.offset : array.offset + len(array)]
+
+
+def decimals(words: np.ndarray, scale: int) -> pa.Array:
+    """The way back from `words`: decimals of 38 digits."""
+    data = np.ascontiguousarray(words)
+    return pa.Array.from_buffers(pa.decimal128(DIGITS, scale), len(words), [None, pa.py_buffer(data)])
+
+
+def plus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The sum of `words`, which the caller knows to fit."""
+    low = a[:, 0].view(np.uint64) + b[:, 0].view(np.uint64)
+    carry = low < a[:, 0].view(np.uint64)
+    return np.stack([low.view(np.int64), a[:, 1] + b[:, 1] + carry], axis=1)
+
+
+def minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The difference of `words`, which the caller knows to fit."""
+    low = a[:, 0].view(np.uint64) - b[:, 0].view(np.uint64)
+    borrow = a[:, 0].view(np.uint64) < b[:, 0].view(np.uint64)
+    return np.stack([low.view(np.int64), a[:, 1] - b[:, 1] - borrow], axis=1)
+
+
+def unscaled(amount: Decimal, scale: int) -> int:
+    """An amount as a whole number of 10**-scale, exactly; further decimals are cut."""
+    return int(amount.scaleb(scale, Context(prec=120)))
+
+
+def largest(amounts: Iterable[Decimal | None]) -> Decimal:
+    """The largest absolute value; 0 of none."""
+    # copy_abs, because abs() rounds to the 28 digits of Python's default context.
+    return max((a.copy_abs() for a in amounts if a is not None), default=Decimal(0))
+
+
+def guard(most: Decimal, count: int, *, scale: int, what: str) -> None:
+    """Refuse sums that could pass 38 digits: such a sum wraps in silence.
+
+    Raises
+    ------
+    AmountError
+        When ``count`` amounts as large as ``most``, at ``scale`` decimals, need more than 38 digits.
+    """
+    if unscaled(most, scale) * count >= 10**DIGITS:
+        raise AmountError(
+            f"{what}: {count:,} amounts of up to {most:f} with {scale} decimals could sum to more than {DIGITS} digits, "
+            f"which an exact decimal cannot hold; expected amounts of at most 28 digits. Look for a wrong amount, "
+            f"or take fewer decimals"
+        )

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-lab test-recipes faults soak bench bench-steps diagnose-bench notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes faults soak fuzz bench bench-steps diagnose-bench notebooks lint types lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ faults: $(INSTALLED) ## run the tests of every known fault and print the table; 
 
 soak: $(INSTALLED) ## writers, faults and replays all at once: make soak SECONDS=600
 	$(BIN)/python -m tests.soak $(SECONDS)
+
+fuzz: $(INSTALLED) ## any bytes through the compiled scan and the exact reader: make fuzz SECONDS=3600
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 bench: benchmarks/.venv/installed ## the kit beside other ways from a topic to totals: make bench ARGS="--events 10000000"
 	benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)

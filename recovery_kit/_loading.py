@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 
 
 @contextmanager
@@ -28,15 +27,15 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
-def ahead(*modules: str) -> None:
-    """Load modules on a thread of their own, while the network is waited for; whoever imports one then waits for the rest.
+def ahead(*loads: Callable[[], object]) -> None:
+    """Load things on a thread of their own, while the network is waited for; whoever uses one then waits for the rest of it.
 
-    A module that does not load says so when it is imported where it is used.
+    What cannot be loaded says so where it is used.
     """
 
     def load() -> None:
         with suppress(Exception):
-            for module in modules:
-                import_module(module)
+            for one in loads:
+                one()
 
     threading.Thread(target=load, name="recovery-kit-loading", daemon=True).start()

@@ -6,12 +6,14 @@ import sys
 import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from recovery_kit import _show
+from recovery_kit import _show, kernels
 from recovery_kit._loading import ahead, loading
 from recovery_kit.coverage import MEANING, Gather, worst
 from recovery_kit.errors import KafkaError, ParameterError
@@ -160,7 +162,7 @@ def replay(
 
         from recovery_kit.kafka import log, wire
 
-    ahead("pandas")
+    ahead(kernels.load, partial(import_module, "pandas"))
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)

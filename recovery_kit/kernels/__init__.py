@@ -17,6 +17,7 @@ import importlib.metadata
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,9 +38,17 @@ SOURCES = (
 Kernel = Callable[..., int]
 
 
-@functools.cache
 def load() -> Any:
     """The kernels by name, each a function of whole numbers to a whole number; compiled first where that must be."""
+    with _LOADING:
+        return _load()
+
+
+_LOADING = threading.Lock()
+
+
+@functools.cache
+def _load() -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()

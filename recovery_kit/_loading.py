@@ -34,7 +34,7 @@ def ahead(*loads: Callable[[], object]) -> None:
     """
 
     def load() -> None:
-        with suppress(Exception):
+        with suppress(Exception), loading():
             for one in loads:
                 one()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from recovery_kit import _show
+from recovery_kit import _show, memory
 from recovery_kit.errors import IdentityError, IncompleteReplay
 from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
@@ -44,6 +44,7 @@ class Gather:
         self.rejects: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
         self.tombstones: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
         self.outside = dict.fromkeys(self.events, 0)
+        self.kept = dict.fromkeys(self.events, 0)  # bytes
         self.first_times: dict[str, int] = {}
         self.log_start_after: dict[str, int] = {}
         self.notes: list[str] = []
@@ -57,6 +58,7 @@ class Gather:
         self.rejects[name] += read.rejects
         self.tombstones[name] += read.tombstones
         self.outside[name] += read.outside
+        self.kept[name] += memory.size(read)
         if read.first_time is not None:
             self.first_times.setdefault(name, read.first_time)
 

@@ -7,6 +7,7 @@
     ├── ParameterError        2  a parameter that is missing, unknown or malformed
     ├── KafkaError            2  the cluster: cannot connect, no such topic or partition, not authorised
     ├── CorruptLog            2  a record batch fails its CRC or cannot be taken apart
+    ├── LogTooLarge           2  what was asked for does not fit in memory
     ├── IncompleteReplay      3  part of the log could not be read; carries the coverage
     ├── ConflictError         2  one event id with two contents, and on_conflict="raise"
     ├── AmountError           2  a sum or difference that exact decimals cannot hold
@@ -46,6 +47,10 @@ class KafkaError(RecoveryKitError):
 
 class CorruptLog(RecoveryKitError):  # noqa: N818  (named for what was found, as IncompleteReplay is)
     """A record batch fails its CRC or cannot be taken apart."""
+
+
+class LogTooLarge(RecoveryKitError, MemoryError):  # noqa: N818
+    """What was asked for does not fit in memory; says how much it is, and what would fit."""
 
 
 class IncompleteReplay(RecoveryKitError):  # noqa: N818

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from recovery_kit import _show, kernels
+from recovery_kit import _show, kernels, memory
 from recovery_kit._loading import ahead, loading
 from recovery_kit.coverage import MEANING, Gather, worst
 from recovery_kit.errors import KafkaError, ParameterError
@@ -153,6 +153,8 @@ def replay(
         A time without a zone, an offset behind the end.
     CorruptLog
         A record batch fails its CRC or cannot be taken apart.
+    LogTooLarge
+        What was asked for, with dedup and totals after it, would not fit in memory.
     IncompleteReplay
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """
@@ -198,9 +200,11 @@ def replay(
         reading = log.read_spans(
             consumer, spans, timeout=timeout, on_lost=gather.lost, on_wait=on_wait, on_doubt=on_doubt
         )
+        watch = memory.Watch(spans, gather.kept, until=cut.until_ms is not None)
         for span, messages in reading:
             gather.add(span, messages)
             tell.step()
+            watch.step()
         if all(span.done for span in spans):
             _look_back(consumer, gather, found, timeout)
     return _result(gather, ", ".join(topics))

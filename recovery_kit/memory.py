@@ -1,0 +1,162 @@
+"""Whether a log fits in memory: told early, while it is read, and not by the kernel's killer."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from recovery_kit.errors import LogTooLarge
+
+if TYPE_CHECKING:
+    from recovery_kit.kafka.log import Span
+    from recovery_kit.payload import Read
+
+AFTER = 1.5
+"""What dedup and totals take besides, as a multiple of the events' bytes, 3 % of the events being redelivered: 1.3 for
+10.3 million events of 121 bytes, 1.5 for 2 to 10 million of 104 (their peak, less what the process held before)."""
+
+ROW = 600
+"""Bytes that a reject or a tombstone takes, as Python objects, besides its value."""
+
+RESERVED = 2
+"""Address space that allocators reserve, as a multiple of what they use: 1.6 during that dedup and totals."""
+
+EVERY = 32 << 20
+"""Bytes kept between two looks, and before the first."""
+
+SAMPLE = 0.05
+"""Nothing is said of the whole before what was kept has this share of what there is room for."""
+
+SAME = 10_000
+"""A partition of which not many more offsets than these have been read is taken to be like all of them together."""
+
+
+class Room(NamedTuple):
+    """Bytes that this process may still take, and what sets the limit."""
+
+    free: int
+    limit: str
+
+
+def room() -> Room:
+    """What there is room for: what the machine has, a control group (a container's) allows, or the address space."""
+    import psutil
+
+    found = [Room(psutil.virtual_memory().available, "what this machine has available"), *control_groups()]
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        left = most - psutil.Process().memory_info().vms
+        found.append(Room(left // RESERVED, "what is left of this process's address space (ulimit -v)"))
+    return min(found)
+
+
+# The limit, the use, and what of it the kernel takes back when it must: pages of files that were not used of late.
+_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def control_groups(own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> Iterator[Room]:
+    """What each control group that this process is in, or that holds such a one, leaves; of version 1 or 2.
+
+    Limits of Linux's cgroups: a container has its own, a scheduler's job too. One without a limit is left out.
+    """
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        for controller in {*controllers.split(",")} & _FILES.keys():
+            base, names = mounted / controller, _FILES[controller]
+            group = base / path.lstrip("/")
+            for folder in (g for g in (group, *group.parents) if g.is_relative_to(base)):
+                # In a container the path is often the host's, and only the mounted folder itself is there.
+                if (free := _left(folder, *names)) is not None:
+                    yield Room(free, "what the memory limit of its control group (of a container, or a job) leaves")
+
+
+def _left(group: Path, limit: str, use: str, idle: str) -> int | None:
+    try:
+        most, used = (group / limit).read_text().strip(), int((group / use).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:  # no such group, or no such limit in it
+        return None
+    return None if most == "max" else int(most) - used + int(stat.get(idle, 0))
+
+
+def size(read: Read) -> int:
+    """Bytes that what became of some messages takes."""
+    apart = read.rejects + read.tombstones
+    values = sum(len(value) for row in read.rejects if isinstance(value := row["value"], bytes))
+    taken: int = read.events.get_total_buffer_size()
+    return taken + ROW * len(apart) + values
+
+
+class Part(NamedTuple):
+    """How far one partition has been read: offsets behind, offsets ahead, bytes of what was kept."""
+
+    done: int
+    ahead: int
+    kept: int
+
+
+def to_come(parts: Iterable[Part]) -> int:
+    """Bytes that the offsets ahead will take, going by what was kept of those behind, partition by partition."""
+    parts = list(parts)
+    done = sum(p.done for p in parts)
+    usual = sum(p.kept for p in parts) / done if done else 0.0
+    return round(sum(p.ahead * (p.kept + SAME * usual) / (p.done + SAME) for p in parts))
+
+
+class Watch:
+    """Looks, every so often during a read, whether the whole will fit.
+
+    Parameters
+    ----------
+    spans : list of Span
+        What is read; brought forward by the read.
+    kept : mapping of str to int
+        Bytes kept so far, by ``str(span)``; brought forward by the read.
+    until : bool
+        Whether the events wanted end at a time. How many of those ahead are older than it cannot be known, so none is
+        counted: only what is there already must leave room for dedup and totals.
+    room : callable
+        Tells what there is room for.
+    """
+
+    def __init__(
+        self, spans: list[Span], kept: Mapping[str, int], *, until: bool, room: Callable[[], Room] = room
+    ) -> None:
+        self._spans, self._kept, self._until, self._room = spans, kept, until, room
+        self._next = EVERY
+
+    def step(self) -> None:
+        """Raise LogTooLarge where what was kept, and what is to come at the same rate, will not fit."""
+        kept = sum(self._kept.values())
+        if kept < self._next:
+            return
+        self._next = kept + EVERY
+        parts = [
+            Part(s.tally.position - s.start - s.lost, max(0, s.end - s.tally.position), self._kept[str(s)])
+            for s in self._spans
+        ]
+        found, ahead = self._room(), 0 if self._until else to_come(parts)
+        need = ahead + round(AFTER * (kept + ahead))
+        if need > found.free and kept >= SAMPLE * found.free:
+            raise LogTooLarge(self._said(parts, kept, need, found))
+
+    def _said(self, parts: list[Part], kept: int, need: int, found: Room) -> str:
+        done, ahead = sum(p.done for p in parts), sum(p.ahead for p in parts)
+        delivered = sum(s.tally.delivered for s in self._spans)
+        what = "dedup and totals of these alone" if self._until else "the rest, and dedup and totals of all,"
+        fewer = "fewer partitions at a time (partitions), " if len(parts) > 1 else ""
+        return (
+            f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of {done + ahead:,} offsets, and "
+            f"what is kept of them takes {_bytes(kept)}, {kept / delivered:,.0f} bytes a message; {what} would take "
+            f"{_bytes(need)} more, and there are {_bytes(found.free)}: {found.limit}. Read a shorter window (since and until; "
+            f"totals of a log without its head need opening), {fewer}or use a machine with more memory"
+        )
+
+
+def _bytes(count: int) -> str:
+    return f"{max(count, 0) / 1e9:,.2f} GB"

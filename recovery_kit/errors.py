@@ -42,7 +42,18 @@ class ParameterError(RecoveryKitError, ValueError):
 
 
 class KafkaError(RecoveryKitError):
-    """The cluster: it cannot be reached, lacks the topic or partition, or refuses us."""
+    """The cluster: it cannot be reached, lacks the topic or partition, or refuses us.
+
+    Attributes
+    ----------
+    layer : str
+        What failed, where one layer did: ``"name lookup"``, ``"TCP"``, ``"TLS"``, ``"SASL"``, ``"Kafka"``, ``"ACL"`` or
+        ``"topic"``; else empty.
+    """
+
+    def __init__(self, message: str, *, layer: str = "") -> None:
+        super().__init__(message)
+        self.layer = layer
 
 
 class CorruptLog(RecoveryKitError):  # noqa: N818  (named for what was found, as IncompleteReplay is)

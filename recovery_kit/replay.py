@@ -163,6 +163,7 @@ def replay(
         from kafka.errors import KafkaError as LibraryError
 
         from recovery_kit.kafka import log, wire
+        from recovery_kit.kafka.waiting import NEXT_WORD
 
     ahead(kernels.load, partial(import_module, "pandas"))
     schema = schema or EventSchema()
@@ -180,19 +181,22 @@ def replay(
             {TopicPartition(*place): offset for place, offset in bound.items()}
             for bound in (cut.since_offsets, cut.until_offsets)
         )
-        spans = log.capture(consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout)
+        tell = _Progress(timeout, enabled=progress)
+        spans = log.capture(
+            consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout, on_wait=tell.waiting
+        )
         gather = Gather(schema, cut, spans, allow_incomplete)
-        tell = _Progress(spans, enabled=progress)
+        tell.spans = spans
         gather.notes += _inquire(consumer, spans, tell)
         if any(s.lost for s in spans) and not allow_incomplete:
             _look_ahead(consumer, gather, min(timeout, 10.0))
             raise gather.incomplete()
 
         def on_wait(seconds: float, what: str) -> None:
-            tell.say(f"waiting for {what} for {seconds:.0f} s; it gives up after {timeout:.0f} s without progress")
+            tell.waiting(seconds, what)
             # A topic made anew, or gone, would be waited for in vain; brokers that are coming up may not know it yet.
             with suppress(LibraryError):
-                _same_topic(consumer, found, 1.0, patient=seconds < log.NEXT_WORD)
+                _same_topic(consumer, found, 1.0, patient=seconds < NEXT_WORD)
 
         def on_doubt() -> None:
             _same_topic(consumer, found, timeout)
@@ -206,11 +210,13 @@ def replay(
             tell.step()
             watch.step()
         if all(span.done for span in spans):
-            _look_back(consumer, gather, found, timeout)
+            _look_back(consumer, gather, found, timeout, tell)
     return _result(gather, ", ".join(topics))
 
 
-def _look_back(consumer: KafkaConsumer, gather: Gather, found: dict[str, Topic], timeout: float) -> None:
+def _look_back(
+    consumer: KafkaConsumer, gather: Gather, found: dict[str, Topic], timeout: float, tell: _Progress
+) -> None:
     """Note what changed while the log was read; where it is another log by now, what was read is of no use."""
     from recovery_kit.kafka import log, wire
 
@@ -222,8 +228,8 @@ def _look_back(consumer: KafkaConsumer, gather: Gather, found: dict[str, Topic],
                 "they are outside what was captured: run again to read them"
             )
     places = [s.where for s in gather.spans]
-    starts = wire.log_starts(consumer, places, timeout=timeout)
-    ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout)
+    starts = wire.log_starts(consumer, places, timeout=timeout, on_wait=tell.waiting)
+    ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout, on_wait=tell.waiting)
     for s in gather.spans:
         if starts[s.where] < s.log_start or ends[s.where] < s.end:
             raise KafkaError(
@@ -319,8 +325,9 @@ def _result(gather: Gather, source: str) -> Replay:
 class _Progress:
     """A line every few seconds on standard error; on a terminal the same line again and again."""
 
-    def __init__(self, spans: list[Span], *, enabled: bool, every: float = 5.0) -> None:
-        self.spans, self.every = spans, every
+    def __init__(self, timeout: float, *, enabled: bool, every: float = 5.0) -> None:
+        self.timeout, self.every = timeout, every
+        self.spans: list[Span] = []
         # Counted from the first step on: what comes before may be the one-time compilation.
         self.next = 0.0 if enabled else float("inf")
 
@@ -328,6 +335,10 @@ class _Progress:
         """Tell something that is not how far it has come; at once, and on a line of its own."""
         if self.next < float("inf"):
             print(f"replay: {what}", file=sys.stderr)
+
+    def waiting(self, seconds: float, what: str) -> None:
+        """Tell what has been waited for, and for how long."""
+        self.say(f"waiting for {what} for {seconds:.0f} s; it gives up after {self.timeout:.0f} s without progress")
 
     def step(self) -> None:
         now = clock.monotonic()

@@ -46,7 +46,7 @@ def dead_brokers() -> Iterator[None]:
     """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
+        warnings.filterwarnings("ignore", r"unclosed <(ssl\.SSLS|s)ocket", ResourceWarning)
         yield
         gc.collect()
     logging.getLogger("kafka").setLevel(logging.NOTSET)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def test_run_reads_its_parameters_from_a_file_and_the_command_line(broker: Kafka
         (["run", "--fail-on", "kyes=1"], "Did you mean 'keys'?"),
         (["history", "missing"], "missing is no folder"),
         (["purge", "missing"], "missing is no run directory"),
-        (["check", "--bootstrap-servers", "127.0.0.1:1", "--topic", "t"], "127.0.0.1:1"),
+        (["check", "--bootstrap-servers", "127.0.0.1", "--topic", "t", "-p", "partitions", "x"], "partitions"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(
@@ -125,6 +126,25 @@ def test_check_says_what_fits_and_what_does_not(broker: Kafka, capsys: pytest.Ca
     assert "give these types an effect, 0 for none: credit (20)" in capsys.readouterr().out
     assert cli.main([*fixed, "-p", "effects", '{"credit": 1}']) == 0
     assert "ready to run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("servers", "topic", "works", "fails"),
+    [
+        ("no-such-host.invalid:9092", "t", [], "name lookup fails: no-such-host.invalid cannot be found"),
+        ("127.0.0.1:1", "t", ["name lookup"], "TCP fails: 127.0.0.1:1 does not take the connection"),
+        ("", "never-made", ["name lookup", "TCP", "Kafka"], "topic fails: the cluster has no topic 'never-made'"),
+    ],
+)
+def test_check_names_the_layer_that_fails_behind_those_that_work(
+    broker: Kafka, capsys: pytest.CaptureFixture[str], servers: str, topic: str, works: list[str], fails: str
+) -> None:
+    at = ["check", "--bootstrap-servers", servers or broker.bootstrap_servers, "--topic", topic]
+    assert cli.main([*at, "-p", "timeout", "3"]) == 2
+    told = capsys.readouterr().out
+    assert f"! {fails}" in told
+    for layer in ("name lookup", "TCP", "Kafka"):
+        assert (re.search(rf"^ *{layer}  ", told, re.MULTILINE) is not None) == (layer in works)
 
 
 def test_sandbox_tells_how_to_point_at_it_and_ends_on_interrupt() -> None:

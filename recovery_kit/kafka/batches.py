@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.errors import CorruptLog
+from recovery_kit.errors import CorruptLog, KafkaError
 from recovery_kit.kernels import address, load
 from recovery_kit.payload import Headers, Messages
 
@@ -280,8 +280,13 @@ def decompress(data: memoryview, batch: Batch, where: str) -> bytes | memoryview
             f"{where}: the record batch at offset {batch.base_offset} is compressed with codec number {batch.codec}, which "
             f"this version does not know; it reads {', '.join(_CODECS.values())}"
         )
-    import cramjam
-
+    try:
+        import cramjam
+    except ImportError:
+        raise KafkaError(
+            f"{where}: the record batch at offset {batch.base_offset} is compressed with {name}, which needs the Python "
+            "package cramjam; install it"
+        ) from None
     try:
         if name == "snappy":
             return _snappy(bytes(data))

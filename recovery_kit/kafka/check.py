@@ -13,8 +13,9 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError as LibraryError
 
 from recovery_kit import _show
-from recovery_kit.errors import ERROR, MATCHED
+from recovery_kit.errors import ERROR, MATCHED, KafkaError
 from recovery_kit.kafka import log, wire
+from recovery_kit.kafka.connection import client_options, probe
 from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
@@ -67,13 +68,32 @@ class Check:
 
 
 def check(settings: Settings) -> Check:
-    """Connect, describe the topics, and read the first messages of each partition by the schema.
+    """Connect layer by layer, describe the topics, and read the first messages of each partition by the schema.
+
+    What fails of name lookup, TCP, TLS, SASL, ACL and topic is a problem of the check, behind the layers that work.
 
     Raises
     ------
     KafkaError
-        The cluster cannot be reached, or has no such topic or partition, or does not show it.
+        The cluster fails in another way, such as a partition without a leader.
     """
+    source = settings.source
+    rows = probe(client_options(source["bootstrap_servers"], source["client_config"]), min(settings.timeout, 10.0))
+    layers: list[tuple[str, object]] = [(layer, detail) for layer, _, detail in rows]
+    layer, works, detail = rows[-1]
+    if not works and layer != "brokers":  # where one broker of several is down, the others may hold the topic
+        return Check(layers[:-1], _partitions([], {}, {}), [f"{layer} fails: {detail}"])
+    try:
+        facts, partitions, problems = _look(settings)
+    except KafkaError as error:
+        if not error.layer:
+            raise
+        return Check(layers, _partitions([], {}, {}), [f"{error.layer} fails: {error}"])
+    return Check(layers + facts, partitions, problems)
+
+
+def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, list[str]]:
+    """What a cluster that can be reached holds: facts, partitions and problems of a `Check`."""
     source = settings.source
     schema: EventSchema = source["schema"]
     cut = window(source["since"], source["until"], source["topic"])
@@ -85,13 +105,15 @@ def check(settings: Settings) -> Check:
             TopicPartition(t, p) for t in source["topic"] for p in sorted(source["partitions"] or found[t].partitions)
         ]
         spans = log.capture(consumer, places, {}, {}, whole=False, timeout=settings.timeout)
-        table = _partitions(consumer, spans)
+        firsts = log.batch_times(consumer, spans, timeout=10.0)
+        lasts = log.batch_times(consumer, spans, last=True, timeout=10.0)
+        table = _partitions(spans, firsts, lasts)
         configs = _configs(options, source["topic"])
         reader = Reader(schema, None, None)
         samples = list(_sample(consumer, spans, settings.timeout))
         rejects = Counter(str(r["reason"]) for m in samples for r in reader.read(m).rejects)
     read = sum(len(m) for m in samples)
-    facts: list[tuple[str, object]] = [("connected", "yes"), ("topics", ", ".join(source["topic"]))]
+    facts: list[tuple[str, object]] = [("topics", ", ".join(source["topic"]))]
     facts += [("partitions", len(spans)), ("records", f"{int(table['records'].sum()):,} offsets between start and end")]
     facts += configs
     facts.append(("messages looked at", read))
@@ -107,12 +129,10 @@ def check(settings: Settings) -> Check:
         problems.append(
             f"the head of {len(needs_opening)} partition(s) is gone: give since{moment} and opening (the totals as of then)"
         )
-    return Check(facts, table, problems)
+    return facts, table, problems
 
 
-def _partitions(consumer: KafkaConsumer, spans: list[log.Span]) -> pd.DataFrame:
-    firsts = log.batch_times(consumer, spans, timeout=10.0)
-    lasts = log.batch_times(consumer, spans, last=True, timeout=10.0)
+def _partitions(spans: list[log.Span], firsts: dict[str, int], lasts: dict[str, int]) -> pd.DataFrame:
     rows = [
         {
             "topic": s.topic,
@@ -125,7 +145,8 @@ def _partitions(consumer: KafkaConsumer, spans: list[log.Span]) -> pd.DataFrame:
         }
         for s in spans
     ]
-    return pd.DataFrame(rows)
+    columns = ["topic", "partition", "log_start", "end", "records", "first_time", "last_time"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _sample(consumer: KafkaConsumer, spans: list[log.Span], timeout: float) -> Iterator[Messages]:
@@ -138,8 +159,6 @@ def _sample(consumer: KafkaConsumer, spans: list[log.Span], timeout: float) -> I
 
 def _configs(options: tuple[Any, Any], topics: list[str]) -> list[tuple[str, object]]:
     """Retention and clean-up of the topics, where the cluster lets us ask."""
-    from recovery_kit.kafka.connection import client_options
-
     facts: list[tuple[str, object]] = []
     try:
         admin = KafkaAdminClient(**client_options(*options))

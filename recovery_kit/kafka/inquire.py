@@ -15,6 +15,7 @@ from kafka.errors import KafkaError as LibraryError
 
 from recovery_kit._show import shorten
 from recovery_kit.kafka import wire
+from recovery_kit.kafka.waiting import leader
 
 _TOPIC = 2  # the number of this kind of resource in DescribeConfigs
 
@@ -61,7 +62,7 @@ def _producers(consumer: KafkaConsumer, partition: TopicPartition, timeout: floa
     request = DescribeProducersRequest(
         topics=[DescribeProducersRequest.TopicRequest(name=partition.topic, partition_indexes=[partition.partition])]
     )
-    answer = wire.ask(consumer, request, node=wire.leader(consumer, partition), timeout=timeout)
+    answer = wire.ask(consumer, request, node=leader(consumer, partition), timeout=timeout)
     active = answer.topics[0].partitions[0].active_producers or []
     yield from sorted((p for p in active if p.current_txn_start_offset >= 0), key=lambda p: p.current_txn_start_offset)
 

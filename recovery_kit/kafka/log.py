@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +21,10 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit.errors import CorruptLog, KafkaError, ParameterError
 from recovery_kit.kafka import wire
 from recovery_kit.kafka.batches import Fetch, Tally, read
+from recovery_kit.kafka.waiting import OnWait, Waiting, obstacles, unheard
 from recovery_kit.payload import Messages
 
 Offsets = Mapping[TopicPartition, int]
-
-FIRST_WORD, NEXT_WORD = 2.0, 5.0
-"""Seconds of silence before it is told what is waited for, and between one telling and the next."""
 
 
 @dataclass
@@ -87,14 +84,18 @@ def find(consumer: KafkaConsumer, topics: list[str], wanted: list[int] | None, t
             raise ParameterError(f"{name!r} cannot be the name of a topic: {error}") from None
         except AuthorizationError:
             raise KafkaError(
-                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and Read"
+                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and Read", layer="ACL"
             ) from None
         if topic is None:
-            raise KafkaError(f"the cluster has no topic {name!r}, or does not show it to this user; it was not created")
+            raise KafkaError(
+                f"the cluster has no topic {name!r}, or does not show it to this user; it was not created",
+                layer="topic",
+            )
         missing = sorted(set(wanted or ()) - topic.partitions)
         if missing:
             raise KafkaError(
-                f"topic {name!r} has no partition {', '.join(map(str, missing))}; it has 0 to {max(topic.partitions)}"
+                f"topic {name!r} has no partition {', '.join(map(str, missing))}; it has 0 to {max(topic.partitions)}",
+                layer="topic",
             )
         found[name] = topic
     return found
@@ -108,11 +109,12 @@ def capture(
     *,
     whole: bool,
     timeout: float,
+    on_wait: OnWait = unheard,
 ) -> list[Span]:
     """Capture the bounds of each partition, once.
 
     A partition that ``since`` does not name starts at offset 0 when the ``whole`` log is asked for, so that a head
-    that retention has taken counts as lost; else at the first offset still held.
+    that retention has taken counts as lost; else at the first offset still held. ``on_wait`` as in `read_spans`.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def capture(
     KafkaError
         The broker says, twice, that a log ends before it starts.
     """
-    bounds = look(partial(_ask, consumer, timeout=timeout), partitions)
+    bounds = look(partial(_ask, consumer, timeout=timeout, on_wait=on_wait), partitions)
     spans = []
     for tp in partitions:
         log_start, stable, high = bounds[tp]
@@ -187,11 +189,13 @@ def look(
     return found
 
 
-def _ask(consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float) -> dict[TopicPartition, Bounds]:
+def _ask(
+    consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float, on_wait: OnWait
+) -> dict[TopicPartition, Bounds]:
     # In this order, so that what is written between the two questions is not taken to lie behind an open transaction.
-    high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout)
-    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout)
-    starts = wire.log_starts(consumer, partitions, timeout=timeout)
+    high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout, on_wait=on_wait)
+    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout, on_wait=on_wait)
+    starts = wire.log_starts(consumer, partitions, timeout=timeout, on_wait=on_wait)
     return {tp: Bounds(starts[tp], stable[tp], max(high[tp], stable[tp])) for tp in partitions}
 
 
@@ -201,7 +205,7 @@ def read_spans(
     *,
     timeout: float,
     on_lost: Callable[[Span], None],
-    on_wait: Callable[[float, str], None] = lambda _seconds, _what: None,
+    on_wait: OnWait = unheard,
     on_doubt: Callable[[], object] = lambda: None,
     committed: bool = True,
 ) -> Iterator[tuple[Span, Messages]]:
@@ -236,20 +240,16 @@ def read_spans(
     consumer.resume(*open_spans)  # an earlier read with this consumer may have paused them
     for tp, span in open_spans.items():
         consumer.seek(tp, span.tally.position)
-    moved, word = time.monotonic(), FIRST_WORD
+    waiting = Waiting(on_wait)
     while open_spans:
-        silent = time.monotonic() - moved
-        if silent >= timeout:
-            for span in open_spans.values():
-                span.timed_out, span.obstacle = True, wire.obstacle(consumer, span.where)
+        if waiting.seconds >= timeout:
+            for tp, why in obstacles(consumer, open_spans).items():
+                open_spans[tp].timed_out, open_spans[tp].obstacle = True, why
             return
-        if silent >= word:
-            wire.require_credentials(consumer)
-            on_wait(silent, _waited_for(consumer, open_spans))
-            word = silent + NEXT_WORD
+        waiting.tell(consumer, open_spans)
         reached = sum(span.tally.position for span in spans)
         try:
-            fetches = _poll(consumer, open_spans, wait=min(timeout - silent, 1.0))
+            fetches = _poll(consumer, open_spans, waiting, timeout - waiting.seconds)
         except OffsetOutOfRangeError as error:
             on_doubt()
             for tp in error.args[0]:
@@ -266,15 +266,17 @@ def read_spans(
             if messages is not None:
                 yield at, messages
         if sum(span.tally.position for span in spans) > reached:
-            moved, word = time.monotonic(), FIRST_WORD
+            waiting.over()
         for tp in [tp for tp, span in open_spans.items() if span.done]:
             consumer.pause(tp)
             del open_spans[tp]
 
 
-def _poll(consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], *, wait: float) -> list[Fetch]:
+def _poll(
+    consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], waiting: Waiting, left: float
+) -> list[Fetch]:
     try:
-        return wire.poll(consumer, wait)
+        return wire.poll(consumer, max(0.0, min(left, 1.0)))
     except LogTruncationError as error:
         raise _cut_shorter(error) from None
     except CorruptRecordError:
@@ -285,16 +287,10 @@ def _poll(consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], *,
         ) from None
     except AuthorizationError as error:
         topics = ", ".join(sorted({tp.topic for tp in open_spans}))
-        raise KafkaError(f"not authorised to read {topics}: {error}") from None
+        raise KafkaError(f"not authorised to read {topics}: {error}", layer="ACL") from None
     except RetriableError:
-        # kafka-python itself backs off from brokers and looks for leaders; this only keeps a lasting error from spinning.
-        time.sleep(random.uniform(0.1, 0.5))
+        waiting.pause(left)
     return []
-
-
-def _waited_for(consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], most: int = 4) -> str:
-    said = [f"{span} ({wire.obstacle(consumer, tp)})" for tp, span in open_spans.items()]
-    return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")
 
 
 def require_the_same(consumer: KafkaConsumer, timeout: float) -> None:

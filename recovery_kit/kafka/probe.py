@@ -7,6 +7,7 @@ A probe tries once, so that a wrong password is not sent again and again until t
 from __future__ import annotations
 
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -20,6 +21,12 @@ from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.secret import hide_secrets
 
 Row = tuple[str, bool, str]
+
+
+REFUSED = re.compile(
+    r"refuses the credentials|refuses this client's certificate|the certificate of \S+ is not accepted"
+)
+"""How a detail tells that trying this server again is of no use."""
 
 
 class _Failed(Exception):  # noqa: N818  (never leaves this module)
@@ -65,7 +72,17 @@ def require_connection(options: Mapping[str, Any], timeout: float = 10.0) -> Non
     """Raise a `KafkaError` that names the layer and the reason when no bootstrap server can be used."""
     layer, works, detail = probe(options, timeout)[-1]
     if not works and layer != "brokers":
-        raise KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}")
+        raise KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}", layer=layer)
+
+
+def require_broker(server: str, options: Mapping[str, Any], timeout: float) -> str:
+    """Why one broker cannot be used now; empty where it can. A `KafkaError` where it will never be."""
+    layer, works, detail = probe({**options, "bootstrap_servers": [server]}, timeout)[-1]
+    if works or layer == "brokers":
+        return ""
+    if layer in ("TLS", "SASL") and REFUSED.search(detail):
+        raise KafkaError(f"cannot connect to Kafka any more, {layer} fails: {detail}", layer=layer)
+    return f"{layer} fails: {detail}"
 
 
 def explain_failure(error: BaseException, options: Mapping[str, Any], timeout: float = 10.0) -> KafkaError:
@@ -89,7 +106,7 @@ def explain_failure(error: BaseException, options: Mapping[str, Any], timeout: f
         return error
     layer, works, detail = probe(options, timeout)[-1]
     if not works:
-        return KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}")
+        return KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}", layer=layer)
     said = shorten(hide_secrets(str(error), options).removeprefix(f"{type(error).__name__}: "), 400)
     return KafkaError(f"Kafka: {type(error).__name__}: {said}. A connection of its own works now: {detail}")
 

@@ -24,8 +24,9 @@ from kafka.protocol.consumer import IsolationLevel
 
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import Fetch, split
-from recovery_kit.kafka.connection import client_options, explain_failure, probe, require_connection
+from recovery_kit.kafka.connection import client_options, explain_failure, require_connection
 from recovery_kit.kafka.receive import in_place
+from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 
 FETCH_BYTES = 16 << 20
 PARTITION_BYTES = 4 << 20
@@ -141,21 +142,26 @@ def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
 
 
 def log_starts(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float
+    consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float, on_wait: OnWait = unheard
 ) -> dict[TopicPartition, int]:
     """First offsets that the brokers still have."""
-    return _offsets(consumer, consumer.beginning_offsets, partitions, timeout)
+    return _offsets(consumer, consumer.beginning_offsets, partitions, timeout, on_wait)
 
 
 def end_offsets(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], *, committed: bool, timeout: float
+    consumer: KafkaConsumer,
+    partitions: list[TopicPartition],
+    *,
+    committed: bool,
+    timeout: float,
+    on_wait: OnWait = unheard,
 ) -> dict[TopicPartition, int]:
     """Last stable offsets (``committed``) or high watermarks, whichever way the consumer itself reads."""
     fetcher = consumer._fetcher
     kept = fetcher._isolation_level
     fetcher._isolation_level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     try:
-        return _offsets(consumer, consumer.end_offsets, partitions, timeout)
+        return _offsets(consumer, consumer.end_offsets, partitions, timeout, on_wait)
     finally:
         fetcher._isolation_level = kept
 
@@ -165,10 +171,11 @@ def _offsets(
     ask: Callable[..., dict[TopicPartition, int]],
     partitions: list[TopicPartition],
     timeout: float,
+    on_wait: OnWait = unheard,
 ) -> dict[TopicPartition, int]:
-    deadline = time.monotonic() + timeout
+    waiting = Waiting(on_wait)
     while True:
-        left = deadline - time.monotonic()
+        left = timeout - waiting.seconds
         try:
             return ask(partitions, timeout_ms=int(1000 * max(0.1, min(left, _PATIENCE))))
         except KafkaTimeoutError:
@@ -178,11 +185,12 @@ def _offsets(
             consumer._cluster.request_update()
         except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
             tp = without.args[0]
-            if time.monotonic() > deadline:
+            if left <= 0:
                 raise KafkaError(
                     f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read; look at the brokers"
                 ) from None
-        time.sleep(0.1)
+        waiting.tell(consumer, partitions)
+        waiting.pause(timeout - waiting.seconds)
 
 
 def ask(consumer: KafkaConsumer, request: Any, *, node: int | None = None, timeout: float) -> Any:
@@ -200,12 +208,6 @@ def nodes(consumer: KafkaConsumer) -> list[int]:
     return [broker.node_id for broker in consumer._cluster.brokers()]
 
 
-def leader(consumer: KafkaConsumer, tp: TopicPartition) -> int | None:
-    """The broker that leads a partition, as last heard; -1 where none does, None where the partition is unknown."""
-    found: int | None = consumer._cluster.leader_for_partition(tp)
-    return found
-
-
 def validate(consumer: KafkaConsumer, timeout: float) -> None:
     """Hold what was read against the leaders' epochs, as last heard; a log that was cut shorter is a LogTruncationError."""
     fetcher = consumer._fetcher
@@ -213,26 +215,6 @@ def validate(consumer: KafkaConsumer, timeout: float) -> None:
     for _ in range(2):  # the second call raises what the first one found
         if (task := fetcher.validate_offsets_if_needed(int(timeout * 1000))) is not None:
             consumer._net.run(consumer._manager.wait_for, task, int(timeout * 1000))
-
-
-def obstacle(consumer: KafkaConsumer, tp: TopicPartition) -> str:
-    """Why nothing comes from a partition."""
-    node, manager = leader(consumer, tp), consumer._manager
-    if node is None:
-        return "the cluster does not name it any more"
-    if node == -1:
-        return "no leader"
-    broker, connection = consumer._cluster.broker_metadata(node), manager._conns.get(node)
-    where = f"broker {node}" + (f" at {broker.host}:{broker.port}" if broker else "")
-    return f"no answer from {where}" if connection is not None and connection.connected else f"no connection to {where}"
-
-
-def require_credentials(consumer: KafkaConsumer, timeout: float = 3.0) -> None:
-    """Raise a KafkaError where the brokers refuse the credentials by now; kafka-python 3.0.12 would offer them for ever."""
-    if consumer.config["security_protocol"].startswith("SASL"):
-        layer, works, detail = probe(consumer.config, timeout)[-1]
-        if layer == "SASL" and not works and "refuses the credentials" in detail:
-            raise KafkaError(f"cannot connect to Kafka any more, SASL fails: {detail}")
 
 
 class Topic(NamedTuple):
@@ -249,7 +231,7 @@ def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | Non
     """
     cluster = consumer._cluster
     cluster.add_topic(topic)
-    deadline = time.monotonic() + timeout
+    waiting = Waiting()
     looks = 0
     while looks < 3:  # a look already under way may not have asked for this topic
         time.sleep(0.1 * looks)
@@ -258,8 +240,9 @@ def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | Non
         except UnknownTopicOrPartitionError:
             pass
         except RetriableError:
-            if time.monotonic() > deadline:
+            if waiting.seconds > timeout:
                 raise
+            waiting.pause(timeout - waiting.seconds)
             continue
         if topic in cluster.unauthorized_topics:
             raise TopicAuthorizationFailedError({topic})

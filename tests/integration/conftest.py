@@ -111,18 +111,26 @@ def small_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def during_the_read(monkeypatch: pytest.MonkeyPatch, small_fetches: None) -> Callable[[Callable[[], object]], None]:  # noqa: ARG001
-    """Have something done between two fetches: ``during_the_read(action)``."""
+def during_the_read(
+    monkeypatch: pytest.MonkeyPatch,
+    small_fetches: None,  # noqa: ARG001
+) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Have something done between two fetches: ``during_the_read(action)``; a test whose read is over before that fails."""
+    done: list[bool] = []
 
     def arrange(action: Callable[[], object], after: int = 2) -> None:
         fetches = itertools.count(1)
         read = log.read
+        mine = len(done)
+        done.append(False)
 
         def read_and_act(*args: Any, **options: Any) -> Any:
             if next(fetches) == after:
                 action()
+                done[mine] = True
             return read(*args, **options)
 
         monkeypatch.setattr(log, "read", read_and_act)
 
-    return arrange
+    yield arrange
+    assert all(done), "the read was over before anything was done to the log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,7 +16,7 @@ from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords
 
-from recovery_kit.errors import CorruptLog
+from recovery_kit.errors import CorruptLog, KafkaError
 from recovery_kit.kafka.batches import Fetch, Tally, read
 from recovery_kit.payload import Headers, Messages
 from tests.kafka.build import (
@@ -244,6 +245,14 @@ def test_fault_19_an_unknown_codec_is_named(number: int) -> None:
         CorruptLog, match=f"t-0: .*offset 41 .*codec number {number}.*it reads none, gzip, snappy, lz4, zstd"
     ):
         read(fetch(sealed(data), 41), Tally(41), 42)
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_fault_19_a_codec_that_is_not_installed_names_the_package(monkeypatch: pytest.MonkeyPatch, codec: int) -> None:
+    data = batch([Record(o, b"value" * 90) for o in range(41, 43)], codec=codec)
+    monkeypatch.setitem(sys.modules, "cramjam", None)
+    with pytest.raises(KafkaError, match=r"t-0: .*offset 41 .*needs the Python package cramjam; install it"):
+        read(fetch(data, 41), Tally(41), 43)
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])

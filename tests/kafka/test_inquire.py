@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from recovery_kit.kafka import inquire, log, wire
+from recovery_kit.kafka.waiting import obstacles
 from recovery_kit.sandbox import Kafka
 
 
@@ -57,11 +58,11 @@ def test_a_partition_without_transactions_names_nobody(broker: Kafka, consumer: 
 def test_what_a_partition_waits_for(broker: Kafka, consumer: KafkaConsumer) -> None:
     broker.create_topic("waited-for")
     place = TopicPartition("waited-for", 0)
-    assert wire.obstacle(consumer, place) == "the cluster does not name it any more"
+    assert obstacles(consumer, [place]) == {place: "the cluster does not name it any more"}
     assert wire.describe(consumer, "waited-for", 10)
-    assert wire.obstacle(consumer, place).endswith(f" broker 1 at {broker.bootstrap_servers}")
+    assert obstacles(consumer, [place])[place].endswith(f" broker 1 at {broker.bootstrap_servers}")
     wire.log_starts(consumer, [place], timeout=10)
-    assert wire.obstacle(consumer, place) == f"no answer from broker 1 at {broker.bootstrap_servers}"
+    assert obstacles(consumer, [place]) == {place: f"no answer from broker 1 at {broker.bootstrap_servers}"}
 
 
 def test_what_is_written_between_two_questions_is_not_behind_an_open_transaction(

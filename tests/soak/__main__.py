@@ -9,6 +9,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -58,16 +59,18 @@ def main(seconds: float) -> int:
         names, servers = list(TOPICS), cluster.bootstrap_servers
         faults = FaultMaker(cluster, names, "deleted")
         reader = Reader(cluster.bootstrap_proxied, names, LOSING, ledger)
+        pace = max(0.1, seconds / 2000)  # a longer soak writes more slowly, so that a replay stays short
         tasks: dict[str, tuple[Any, ...]] = {
-            "writer 1": (write, servers, names, ledger, stop, 0.1),
-            "writer 2": (write, servers, names, ledger, stop, 0.1),
-            "writer 3": (transact, servers, "a", ["transacted", "deleted"], ledger, stop, 0.2),
-            "writer 4": (transact, servers, "b", ["transacted", "plain", "expiring"], ledger, stop, 0.2),
+            "writer 1": (write, servers, "1", names, ledger, stop, pace),
+            "writer 2": (write, servers, "2", names, ledger, stop, pace),
+            "writer 3": (transact, servers, "a", ["transacted", "deleted"], ledger, stop, pace),
+            "writer 4": (transact, servers, "b", ["transacted", "plain", "expiring"], ledger, stop, pace),
             "faults 1": (faults.run, faults.of_brokers, stop, 1.0),
             "faults 2": (faults.run, faults.of_the_rest, stop, 2.0),
             "replays 1": (reader.run, stop),
             "replays 2": (reader.run, stop),
         }
+        threading.excepthook = lambda died: _tell_of_death(died, tasks, ledger)
         threads = [
             threading.Thread(target=do, args=args, name=name, daemon=True) for name, (do, *args) in tasks.items()
         ]
@@ -78,7 +81,8 @@ def main(seconds: float) -> int:
             time.sleep(min(30, left))
             _tell(begun, ledger, faults, reader)
         stop.set()
-        deadline = time.monotonic() + HANGS
+        ended = time.monotonic()
+        deadline = ended + HANGS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         late = [thread for thread in threads if thread.is_alive()]
@@ -87,10 +91,19 @@ def main(seconds: float) -> int:
                 f"{thread.name} does not end:", *traceback.format_stack(sys._current_frames()[thread.ident]), sep="\n"
             )
         reader.hangs += [f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")]
+        silent = {name: ended - ledger.last.get(name, begun) for name in ("1", "2", "a", "b")}
+        reader.hangs += [f"writer {name} wrote nothing for {s:.0f} s" for name, s in silent.items() if s > HANGS]
         faults.heal()
         _read_plainly(cluster, ledger)
     ledger.once()
+    print("seconds from what each writer was last told to the end:", *(f"{n} {s:.0f}" for n, s in silent.items()))
     return _report(begun, ledger, faults, reader)
+
+
+def _tell_of_death(died: threading.ExceptHookArgs, tasks: Iterable[str], ledger: Ledger) -> None:
+    """A task that ended of an error would else be missed by nobody."""
+    if died.thread and died.thread.name in tasks and died.exc_value:
+        ledger.accuse(f"{died.thread.name} ended: {''.join(traceback.format_exception(died.exc_value))[-500:]}")
 
 
 def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
@@ -102,6 +115,7 @@ def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
         )  # fmt: skip
         places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(places)
+        begun = time.monotonic()
         starts, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
         found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in places}
         deadline = time.monotonic() + 120
@@ -109,9 +123,11 @@ def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
             for tp, records in consumer.poll(timeout_ms=500).items():
                 found[tp] += [(r.offset, int(r.value[7 : r.value.index(b'"', 7)])) for r in records]
         for tp, read in found.items():
+            if consumer.position(tp) < ends[tp]:
+                ledger.accuse(f"{tp}: the plain reader came to {consumer.position(tp)} of {ends[tp]}")
             here = [(offset, number) for offset, number in read if offset < ends[tp]]
             offsets, numbers = np.array(here, np.int64).reshape(-1, 2).T
-            ledger.hold(tuple(tp), offsets, numbers, "the plain reader")
+            ledger.hold(tuple(tp), offsets, numbers, "the plain reader", begun)
             if topic not in ("expiring", "compacted"):
                 none = np.setdiff1d(np.arange(starts[tp], ends[tp]), offsets)
                 ledger.hold(tuple(tp), none, np.full(len(none), NO_EVENT), "the plain reader")
@@ -121,7 +137,8 @@ def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
 def _tell(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) -> None:
     print(
         f"{time.monotonic() - begun:5.0f} s: {faults.made.total()} faults, {reader.ended.total()} replays, "
-        f"{reader.checked:,} records checked, {len(ledger.wrong)} wrong, {len(reader.false_alarms)} false alarms",
+        f"{reader.checked:,} records checked, transactions: {_listed(ledger.transactions)}; "
+        f"{len(ledger.wrong)} wrong, {len(reader.false_alarms)} false alarms",
         flush=True,
     )
 
@@ -131,8 +148,10 @@ def _report(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) ->
         print("!", what[:600])
     print(
         f"soaked for {time.monotonic() - begun:.0f} s",
-        f"events written and acknowledged: {ledger.written:,} (transactions: {_listed(ledger.transactions)})",
+        f"events written and acknowledged: {ledger.written:,}",
+        f"transactions ended: {ledger.transactions.total()} ({_listed(ledger.transactions)})",
         f"faults made: {faults.made.total()} ({_listed(faults.made)})",
+        f"seen at work: {_listed(reader.seen)} (times that a log's start had moved on, or more was cleaned away)",
         f"replays: {reader.ended.total()} ({_listed(reader.ended)})",
         f"records checked: {reader.checked:,}",
         f"wrong answers: {len(ledger.wrong)}",

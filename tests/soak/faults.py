@@ -31,7 +31,6 @@ class FaultMaker:
 
     def __init__(self, cluster: Proxied, topics: list[str], deletable: str) -> None:
         self.cluster, self.topics, self.deletable = cluster, topics, deletable
-        self.made: Counter[str] = Counter()
         self._partitions = dict.fromkeys(topics, 3)
         self.of_brokers = {self.kill: 3, self.stop: 2, self.pause: 3, self.restart: 1}
         self.of_the_rest = {
@@ -41,6 +40,7 @@ class FaultMaker:
             self.cut: 6,
             self.hold: 3,
         }
+        self.made = Counter({_name(kind): 0 for kind in (*self.of_brokers, *self.of_the_rest)})
 
     def run(self, kinds: dict[Callable[[], bool], int], stop: threading.Event, pause: float) -> None:
         """One fault of these kinds, each as often as its weight says, after the other."""
@@ -48,7 +48,7 @@ class FaultMaker:
             (kind,) = random.choices(list(kinds), list(kinds.values()))
             with contextlib.suppress(KafkaError, SandboxError):
                 if kind():
-                    self.made[kind.__name__.replace("_", " ")] += 1
+                    self.made[_name(kind)] += 1
             stop.wait(random.uniform(0, 2 * pause))
 
     def heal(self) -> None:
@@ -133,3 +133,7 @@ class FaultMaker:
         return KafkaAdminClient(
             bootstrap_servers=self.cluster.bootstrap_servers, request_timeout_ms=6000, bootstrap_timeout_ms=6000
         )
+
+
+def _name(kind: Callable[[], bool]) -> str:
+    return kind.__name__.replace("_", " ")

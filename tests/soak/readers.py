@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ class Reader:
     ----------
     ended : how replays ended, by kind
     checked : records that were held against the ledger
+    seen : how often retention and the cleaner were seen to have taken something more
     false_alarms, hangs : in words
     """
 
@@ -37,6 +39,8 @@ class Reader:
         self.servers, self.topics, self.losing, self.ledger = servers, topics, losing, ledger
         self.ended: Counter[str] = Counter()
         self.checked = 0
+        self.seen: Counter[str] = Counter({"retention": 0, "cleaner": 0})
+        self._gone: dict[tuple[Place, str], int] = {}
         self.false_alarms: list[str] = []
         self.hangs: list[str] = []
         self._lock = threading.Lock()
@@ -59,8 +63,8 @@ class Reader:
                 sorted(topics), bootstrap_servers=self.servers, since=since or None, allow_incomplete=allow,
                 timeout=TIMEOUT, progress=False,
             )  # fmt: skip
-            self._check(found, known)
             how = found.verdict
+            self._check(found, known, begun)
             self._judge(found.verdict, found.coverage, f"{topics}: {found.notes}")
         except IncompleteReplay as refusal:
             how = f"refused: {refusal.verdict}"
@@ -86,25 +90,52 @@ class Reader:
                 self.false_alarms.append(f"{topic} {how}, of {what}")
         if verdict == "complete" and len(bad):
             self.ledger.accuse(f"complete, though a partition is not: {what}")
+        with self._lock:
+            for row in coverage.to_dict("records"):
+                self._notice(row, "retention", row["log_start"] if row["topic"] == "expiring" else 0)
+                self._notice(row, "cleaner", row["removed"])
 
-    def _check(self, found: Replay, known: dict[Place, int]) -> None:
+    def _notice(self, row: dict[str, Any], who: str, gone: int) -> None:
+        where = (row["topic"], row["partition"]), who
+        if gone > self._gone.get(where, 0):
+            self.seen[who] += 1
+            self._gone[where] = gone
+
+    def _check(self, found: Replay, known: dict[Place, int], begun: float) -> None:
         events = found.events
         topics, partitions = events["topic"].astype(str).to_numpy(), events["partition"].to_numpy(np.int64)
         offsets, numbers = events["offset"].to_numpy(np.int64), events["event_id"].astype("int64").to_numpy()
         self._whole(found, numbers)
-        for row in found.coverage.to_dict("records"):
-            place = row["topic"], row["partition"]
+        rows = {(row["topic"], row["partition"]): row for row in found.coverage.to_dict("records")}
+        for place, row in rows.items():
             here = (topics == place[0]) & (partitions == place[1])
             at, who = offsets[here], f"a replay ({row['verdict']})"
             if len(at) and (np.any(np.diff(at) <= 0) or at[-1] >= row["end"] or at[0] < row["start"]):
                 self.ledger.accuse(f"{place}: offsets twice, out of order or out of bounds, by {who}")
-            self.ledger.hold(place, at, numbers[here], who)
-            if row["verdict"] in ("complete", "truncated"):
-                none = np.setdiff1d(np.arange(row["start"] + row["lost"], row["position"]), at)
+            self.ledger.hold(place, at, numbers[here], who, begun)
+            none = np.setdiff1d(np.arange(row["start"], row["position"]), at)
+            if row["verdict"] == "compacted":
+                self.ledger.take(place, none, time.monotonic())
+            else:
+                none = np.setdiff1d(none, self._lost(found, place, row))
                 self.ledger.hold(place, none, np.full(len(none), NO_EVENT), who)
             self._to_the_end(place, row, known.get(place, -1))
+        for place in known.keys() - rows.keys():
+            if place[0] in {topic for topic, _ in rows} and f"topic {place[0]!r} got" not in " ".join(found.notes):
+                self.ledger.accuse(f"{place} held events before a replay that does not know it: {found.notes}")
         with self._lock:
             self.checked += len(events)
+
+    def _lost(self, found: Replay, place: Place, row: dict[str, Any]) -> np.ndarray:
+        """The offsets that a replay says retention had taken, before and during the read; no others may be missing."""
+        notes, name = " ".join(found.notes), f"{place[0]}-{place[1]}"
+        said = re.search(rf"{name}: offsets ([\d, to]+) went during the read", notes)
+        raced = re.findall(r"(\d+) to (\d+)", said[1]) if said else []
+        ranges = [(row["start"], min(row["log_start"], row["end"])), *((int(a), int(b) + 1) for a, b in raced)]
+        lost = np.unique(np.concatenate([np.arange(*bounds) for bounds in ranges]))
+        if len(lost) != row["lost"]:
+            self.ledger.accuse(f"{place}: {row['lost']} offsets were lost, and {len(lost)} are told of: {notes}")
+        return lost
 
     def _whole(self, found: Replay, numbers: np.ndarray) -> None:
         cents = numbers % 9_973 * 100 + numbers % 100

@@ -15,8 +15,6 @@ from kafka.errors import KafkaError
 from tests.soak.ledger import NO_EVENT, Ledger
 
 BATCH = 40
-MOST = 400_000
-"""Events after which a soak, however long, writes no more."""
 
 Sent = list[tuple[int, Any]]
 
@@ -26,15 +24,15 @@ def message(number: int) -> tuple[bytes, bytes]:
     return b"k%d" % (number % 50), b'{"id":"%d","type":"add","value":%d.%02d}' % (number, number % 9_973, number % 100)
 
 
-def write(servers: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float) -> None:
+def write(servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float) -> None:
     """Write to some topics without transactions until told to stop."""
 
     def turn(producer: KafkaProducer) -> None:
         while not stop.is_set():
             sent = _send(producer, random.choice(topics), ledger)
             producer.flush(timeout=25)
-            _acknowledge(sent, ledger)
-            stop.wait(pace if ledger.written < MOST else 60)
+            _acknowledge(sent, ledger, name)
+            stop.wait(pace)
 
     _again(servers, stop, turn)
 
@@ -52,10 +50,13 @@ def transact(servers: str, name: str, topics: list[str], ledger: Ledger, stop: t
             producer.flush(timeout=25)
             stop.wait(pace * random.choice([1, 1, 1, 15]))
             good = random.random() < 0.67
-            _in_time(producer.commit_transaction if good else producer.abort_transaction)
-            _acknowledge(sent, ledger, good=good)
-            ledger.transactions["committed" if good else "aborted"] += 1
-            stop.wait(0 if ledger.written < MOST else 60)
+            ended = "untold"
+            try:
+                _in_time(producer.commit_transaction if good else producer.abort_transaction)
+                ended = "committed" if good else "aborted"
+            finally:
+                ledger.ended(ended)
+            _acknowledge(sent, ledger, name, good=good)
 
     _again(servers, stop, turn, transactional_id=name, transaction_timeout_ms=30_000)
 
@@ -97,10 +98,10 @@ def _send(producer: KafkaProducer, topic: str, ledger: Ledger) -> Sent:
     return sent
 
 
-def _acknowledge(sent: Sent, ledger: Ledger, *, good: bool = True) -> None:
+def _acknowledge(sent: Sent, ledger: Ledger, writer: str, *, good: bool = True) -> None:
     for number, future in sent:
         if future.succeeded() and future.value.offset >= 0:
             told = future.value
-            ledger.acknowledge((told.topic, told.partition), told.offset, number if good else NO_EVENT)
+            ledger.acknowledge((told.topic, told.partition), told.offset, number if good else NO_EVENT, writer)
     if not all(future.succeeded() for _, future in sent):
         raise KafkaError("something was not acknowledged; with a new producer it cannot come out of order")

@@ -127,6 +127,8 @@ def capture(
     spans = []
     for tp in partitions:
         log_start, stable, high = bounds[tp]
+        # Records may be deleted while a transaction that began before them is open: what is left lies behind it.
+        stable = max(stable, log_start)
         end = until.get(tp, stable)
         start = since.get(tp, 0 if whole else min(log_start, end))
         if end > stable:
@@ -159,8 +161,8 @@ class Bounds(NamedTuple):
 
     @property
     def possible(self) -> bool:
-        """Whether a log can have these bounds."""
-        return 0 <= self.start <= self.stable <= self.high
+        """Whether a log can have these bounds; it may start behind where it is stable to, see `capture`."""
+        return 0 <= self.start <= self.high and 0 <= self.stable <= self.high
 
 
 def look(

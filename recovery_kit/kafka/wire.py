@@ -18,7 +18,14 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as LibraryError
-from kafka.errors import KafkaTimeoutError, RetriableError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    RetriableError,
+    TopicAuthorizationFailedError,
+    UnknownBrokerIdError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
 
@@ -137,7 +144,11 @@ def connected(
 
 def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
     """Fetches that have arrived, at the latest after ``timeout`` seconds; the next ones are then already asked for."""
-    arrived = consumer.poll(timeout_ms=int(timeout * 1000))
+    try:
+        arrived = consumer.poll(timeout_ms=int(timeout * 1000))
+    except UnknownBrokerIdError as error:  # kafka-python 3.0.12: the leader that it knows of has left the cluster
+        consumer._cluster.request_update()
+        raise LeaderNotAvailableError(str(error)) from None
     return [fetch for fetches in arrived.values() for fetch in fetches]
 
 
@@ -178,10 +189,10 @@ def _offsets(
         left = timeout - waiting.seconds
         try:
             return ask(partitions, timeout_ms=int(1000 * max(0.1, min(left, _PATIENCE))))
-        except KafkaTimeoutError:
-            if left <= _PATIENCE:
+        except (KafkaTimeoutError, UnknownBrokerIdError) as error:
+            if left <= (_PATIENCE if isinstance(error, KafkaTimeoutError) else 0):
                 raise
-            # The leader that was asked may have frozen, and another may lead by now: look, and ask again.
+            # The leader that was asked may have frozen or left, and another may lead by now: look, and ask again.
             consumer._cluster.request_update()
         except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
             tp = without.args[0]
@@ -209,12 +220,20 @@ def nodes(consumer: KafkaConsumer) -> list[int]:
 
 
 def validate(consumer: KafkaConsumer, timeout: float) -> None:
-    """Hold what was read against the leaders' epochs, as last heard; a log that was cut shorter is a LogTruncationError."""
+    """Hold what was read against the leaders' epochs, as last heard.
+
+    A log that was cut shorter is a LogTruncationError; leaders that do not tell in time, a KafkaTimeoutError.
+    """
     fetcher = consumer._fetcher
     fetcher.maybe_validate_positions()
     for _ in range(2):  # the second call raises what the first one found
         if (task := fetcher.validate_offsets_if_needed(int(timeout * 1000))) is not None:
             consumer._net.run(consumer._manager.wait_for, task, int(timeout * 1000))
+    left = [tp for tp, state in consumer._subscription.assignment.items() if state.awaiting_validation]
+    if left:
+        raise KafkaTimeoutError(
+            f"the leader of {left[0].topic}-{left[0].partition} did not tell in time whether its log is still the one that was read"
+        )
 
 
 class Topic(NamedTuple):

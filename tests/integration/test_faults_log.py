@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 
-from recovery_kit.errors import CorruptLog, ParameterError
+from recovery_kit.errors import CorruptLog, IncompleteReplay, ParameterError
 from recovery_kit.kafka import log, wire
 from recovery_kit.replay import replay
 from recovery_kit.sandbox import Kafka
@@ -213,6 +214,35 @@ def test_fault_22_an_open_transaction_at_the_tail(
     assert f"{topic}-0: 4 records lie behind an open transaction, from offset 2 on" in note
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
     assert (numbers(found.events), found.notes) == ([1, 2, 3, 4, 5, 6], ())
+
+
+def test_fault_22_records_deleted_that_lie_behind_an_open_transaction(
+    broker: Kafka,
+    new_topic: NewTopic,
+    send: Send,
+    admin: KafkaAdminClient,
+    transactional: Callable[[str], KafkaProducer],
+) -> None:
+    """Then the log starts behind its last stable offset, and nothing of it can be read yet."""
+    topic, servers = new_topic(), broker.bootstrap_servers
+    send(topic, events(0, 1, 2))
+    a = transactional("a")
+    a.begin_transaction()
+    write(a, topic, events(3))
+    send(topic, events(4, 5, 6))
+    admin.delete_records({TopicPartition(topic, 0): 5})
+    try:
+        with pytest.raises(IncompleteReplay, match=f"truncated: .*{topic}-0: offsets 0 to 4 are gone"):
+            replay(topic, bootstrap_servers=servers)
+        for since, lost in ((None, 5), ({0: 5}, 0)):
+            found = replay(topic, bootstrap_servers=servers, since=since, allow_incomplete=True)
+            assert found.verdict == ("truncated" if lost else "complete")
+            assert one(found.coverage, "end", "lost", "high_watermark", "behind_open_transaction") == (5, lost, 7, 2)
+            assert f"{topic}-0: 2 records lie behind an open transaction, from offset 5 on" in found.notes[-1]
+            assert len(found.events) == 0
+    finally:
+        a.abort_transaction()
+    assert numbers(replay(topic, bootstrap_servers=servers, since={0: 5}).events) == [5, 6]
 
 
 def test_an_open_transaction_and_until_behind_it(

@@ -20,7 +20,7 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog, KafkaError
-from recovery_kit.kafka import wire
+from recovery_kit.kafka import log, wire
 from recovery_kit.replay import replay
 from recovery_kit.sandbox import Kafka
 from tests.kafka.build import GZIP, Record, batch, legacy
@@ -231,6 +231,39 @@ def test_a_partition_without_a_leader_is_asked_for_again_and_then_named() -> Non
 
     with pytest.raises(KafkaError, match="t-0 has no leader"):
         wire._offsets(None, never, [PARTITION], 0.2)
+
+
+def test_a_leader_that_has_left_the_cluster_is_looked_for_again(
+    broker: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kafka-python raises what is no error to retry, out of a poll and out of a look-up."""
+    with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
+        for name in ("poll", "end_offsets"):
+            real, left = getattr(consumer, name), [kafka.errors.UnknownBrokerIdError(7)]
+
+            def gone(*args: Any, real: Any = real, left: list[Exception] = left, **options: Any) -> Any:
+                if left:
+                    raise left.pop()
+                return real(*args, **options)
+
+            monkeypatch.setattr(consumer, name, gone)
+        (span,) = log.capture(consumer, [TopicPartition(topic, 0)], {}, {}, whole=True, timeout=10)
+        read = sum(len(m) for _, m in log.read_spans(consumer, [span], timeout=10, on_lost=print))
+    assert (read, span.done) == (3, True)
+
+
+def test_leaders_that_do_not_tell_whether_the_log_is_the_same_are_a_time_out(broker: Kafka, topic: str) -> None:
+    place = TopicPartition(topic, 0)
+    with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        while not wire.poll(consumer, 0.5):
+            pass
+        wire.validate(consumer, 10)
+        consumer._subscription.assignment[place].request_position_validation()
+        with pytest.raises(KafkaTimeoutError, match=f"{topic}-0 did not tell in time"):
+            wire.validate(consumer, 0)
+        wire.validate(consumer, 10)
 
 
 def test_a_look_up_that_hangs_is_asked_again_of_whoever_leads_by_then(monkeypatch: pytest.MonkeyPatch) -> None:

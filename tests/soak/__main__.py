@@ -35,7 +35,7 @@ TOPICS: dict[str, dict[str, object]] = {
     "plain": {},
     "transacted": {},
     "deleted": {},
-    "expiring": {**SMALL, "retention.bytes": 200_000},
+    "expiring": {**SMALL, "retention.bytes": 50_000},
     "compacted": {
         **SMALL,
         "cleanup.policy": "compact",
@@ -46,6 +46,9 @@ TOPICS: dict[str, dict[str, object]] = {
 GOING = {"truncated", "raced"}
 LOSING = {"deleted": GOING, "expiring": GOING, "compacted": {"compacted"}}
 """What may be said of which topic; of the others, nothing but complete."""
+
+
+Tasks = dict[str, tuple[Any, ...]]
 
 
 def main(seconds: float) -> int:
@@ -59,8 +62,8 @@ def main(seconds: float) -> int:
         names, servers = list(TOPICS), cluster.bootstrap_servers
         faults = FaultMaker(cluster, names, "deleted")
         reader = Reader(cluster.bootstrap_proxied, names, LOSING, ledger)
-        pace = max(0.1, seconds / 2000)  # a longer soak writes more slowly, so that a replay stays short
-        tasks: dict[str, tuple[Any, ...]] = {
+        pace = max(0.1, seconds / 6000)  # a longer soak writes more slowly, so that a replay stays short
+        tasks: Tasks = {
             "writer 1": (write, servers, "1", names, ledger, stop, pace),
             "writer 2": (write, servers, "2", names, ledger, stop, pace),
             "writer 3": (transact, servers, "a", ["transacted", "deleted"], ledger, stop, pace),
@@ -70,34 +73,39 @@ def main(seconds: float) -> int:
             "replays 1": (reader.run, stop),
             "replays 2": (reader.run, stop),
         }
-        threading.excepthook = lambda died: _tell_of_death(died, tasks, ledger)
-        threads = [
-            threading.Thread(target=do, args=args, name=name, daemon=True) for name, (do, *args) in tasks.items()
-        ]
         begun = time.monotonic()
-        for thread in threads:
-            thread.start()
+        threads = _begin(tasks, ledger)
         while (left := seconds - (time.monotonic() - begun)) > 0:
             time.sleep(min(30, left))
             _tell(begun, ledger, faults, reader)
         stop.set()
-        ended = time.monotonic()
-        deadline = ended + HANGS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        late = [thread for thread in threads if thread.is_alive()]
-        for thread in late:
-            print(
-                f"{thread.name} does not end:", *traceback.format_stack(sys._current_frames()[thread.ident]), sep="\n"
-            )
-        reader.hangs += [f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")]
-        silent = {name: ended - ledger.last.get(name, begun) for name in ("1", "2", "a", "b")}
-        reader.hangs += [f"writer {name} wrote nothing for {s:.0f} s" for name, s in silent.items() if s > HANGS]
+        _end(threads, begun, ledger, reader)
         faults.heal()
         _read_plainly(cluster, ledger)
     ledger.once()
-    print("seconds from what each writer was last told to the end:", *(f"{n} {s:.0f}" for n, s in silent.items()))
     return _report(begun, ledger, faults, reader)
+
+
+def _begin(tasks: Tasks, ledger: Ledger) -> list[threading.Thread]:
+    threading.excepthook = lambda died: _tell_of_death(died, tasks, ledger)
+    threads = [threading.Thread(target=do, args=args, name=name, daemon=True) for name, (do, *args) in tasks.items()]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _end(threads: list[threading.Thread], begun: float, ledger: Ledger, reader: Reader) -> None:
+    """Wait for what is under way; a replay that does not come to its end, or a writer that came to nothing, hangs."""
+    ended = time.monotonic()
+    silent = {name: ended - ledger.last.get(name, begun) for name in ("1", "2", "a", "b")}
+    for thread in threads:
+        thread.join(max(0.0, ended + HANGS - time.monotonic()))
+    late = [thread for thread in threads if thread.is_alive()]
+    for thread in late:
+        print(f"{thread.name} does not end:", *traceback.format_stack(sys._current_frames()[thread.ident]), sep="\n")
+    reader.hangs += [f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")]
+    reader.hangs += [f"writer {name} wrote nothing for {s:.0f} s" for name, s in silent.items() if s > HANGS]
+    print("seconds from what each writer was last told to the end:", *(f"{n}: {s:.0f}" for n, s in silent.items()))
 
 
 def _tell_of_death(died: threading.ExceptHookArgs, tasks: Iterable[str], ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.replay import Replay, replay
 from tests.soak.ledger import NO_EVENT, Ledger, Place
+from tests.soak.writers import KEYS
 
 TIMEOUT = 30.0
 """Seconds without progress that a replay is given; no fault here lasts as long."""
@@ -56,7 +57,7 @@ class Reader:
     def _one(self, topics: list[str], since: Since) -> Since:
         """One replay; gives the offsets that its refusal advises to begin with, where it does."""
         known, begun = self.ledger.acknowledged(), time.monotonic()
-        allow = random.random() < 0.4
+        allow = random.random() < 0.6
         advised: Since = {}
         try:
             found = replay(
@@ -140,7 +141,7 @@ class Reader:
     def _whole(self, found: Replay, numbers: np.ndarray) -> None:
         cents = numbers % 9_973 * 100 + numbers % 100
         values = np.array([int(v * 100) for v in found.events["value"]], np.int64)
-        keys = np.char.add("k", (numbers % 50).astype(str))
+        keys = np.char.add("k", (numbers % KEYS).astype(str))
         if len(found.rejects) or (values != cents).any() or (found.events["key"].to_numpy(str) != keys).any():
             self.ledger.accuse(
                 f"{found.source}: {len(found.rejects)} rejects, or a value or key that is not its event's"

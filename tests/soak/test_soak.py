@@ -38,6 +38,17 @@ def test_a_ledger_tells_a_contradiction(says: list[tuple[int, int]]) -> None:
     assert len(held(*says).wrong) == 1
 
 
+def test_a_ledger_tells_what_stands_where_it_was_said_to_be_taken() -> None:
+    ledger, place = Ledger(), ("t", 0)
+    ledger.take(place, np.array([3, 2000]), when=5.0)
+    ledger.hold(place, np.array([3, 4]), np.array([7, 8]), "somebody who looked before", begun=4.0)
+    ledger.hold(place, np.array([3, 2000]), np.array([7, 9]), "a writer, long ago")
+    ledger.hold(place, np.array([4, 5]), np.array([8, NO_EVENT]), "somebody else", begun=6.0)
+    assert ledger.wrong == []
+    ledger.hold(place, np.array([2000]), np.array([9]), "somebody who looked later", begun=6.0)
+    assert ledger.wrong == ["('t', 0) offset 2000: somebody who looked later says 9, it was said to be taken before"]
+
+
 def test_fault_15_a_short_soak() -> None:
     """Writers, faults and replays all at once; ``make soak`` does it for as long as one likes."""
     done = subprocess.run(

@@ -14,14 +14,18 @@ from kafka.errors import KafkaError
 
 from tests.soak.ledger import NO_EVENT, Ledger
 
-BATCH = 40
+BATCH, KEYS = 40, 997
 
 Sent = list[tuple[int, Any]]
 
 
 def message(number: int) -> tuple[bytes, bytes]:
     """Key and value of an event; both follow from its number, so that a reader can tell whether they are whole."""
-    return b"k%d" % (number % 50), b'{"id":"%d","type":"add","value":%d.%02d}' % (number, number % 9_973, number % 100)
+    return b"k%d" % (number % KEYS), b'{"id":"%d","type":"add","value":%d.%02d}' % (
+        number,
+        number % 9_973,
+        number % 100,
+    )
 
 
 def write(servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float) -> None:

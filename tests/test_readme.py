@@ -9,7 +9,10 @@ import yaml
 
 import recovery_kit as rk
 from recovery_kit import cli
+from recovery_kit.kafka.connection import client_options
 from recovery_kit.settings import Settings
+from tests.kafka.helpers import kept
+from tests.kafka.pki import authority, issued
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -53,6 +56,21 @@ def test_parameters_in_the_example_are_parameters() -> None:
     assert settings.schema.key == "data.account"
     for name in re.findall(r"-p (\w+)", README):
         assert name in {f.name for f in dataclasses.fields(Settings)}
+
+
+def test_the_connections_in_the_examples_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = authority()
+    (tmp_path / "recovery.p12").write_bytes(issued(ca, "recovery").pkcs12("planted"))
+    kept(tmp_path, ca.cert_pem, name="ca.pem")
+    kept(tmp_path, "planted", name="password")
+    monkeypatch.setenv("KEYSTORE_PASSWORD", "planted")
+    examples = blocks("properties")
+    assert len(examples) == 2
+    for example in examples:
+        path = kept(tmp_path, example.replace("/etc/recovery", str(tmp_path)))
+        options = client_options("" if "bootstrap" in example else "localhost:9093", path)
+        assert options.get("sasl_plain_password", "planted") == "planted"
+        assert options["ssl_context"]
 
 
 def test_names_in_the_python_example_are_public_and_take_these_arguments() -> None:

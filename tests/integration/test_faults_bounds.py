@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from recovery_kit.errors import IncompleteReplay, KafkaError, ParameterError
+from recovery_kit.kafka import wire
 from recovery_kit.replay import replay
 from recovery_kit.sandbox import Kafka
 from tests.integration.conftest import NewTopic, Send, event, events, numbers, one
@@ -98,6 +100,28 @@ def test_fault_06_end_before_log_start(broker: Kafka, new_topic: NewTopic, send:
         with pytest.raises(IncompleteReplay, match="offsets 0 to 3 are gone") as caught:
             replay(topic, bootstrap_servers=broker.bootstrap_servers, since=since, until={0: 3})
         assert caught.value.verdict == "truncated"
+
+
+@pytest.mark.parametrize("lies", [1, 2])
+def test_fault_06_an_end_that_cannot_be_is_asked_for_again_by_a_replay(
+    broker: Kafka, new_topic: NewTopic, send: Send, monkeypatch: pytest.MonkeyPatch, lies: int
+) -> None:
+    """The broker is a real one; what is not true is put into its mouth."""
+    topic, ends, asked = new_topic(), wire.end_offsets, []
+    send(topic, events(*range(6)))
+
+    def lying(consumer: object, places: list[TopicPartition], *, committed: bool, **options: Any) -> Any:
+        asked.append(committed)
+        lie = committed and asked.count(True) <= lies
+        return dict.fromkeys(places, -1) if lie else ends(consumer, places, committed=committed, **options)
+
+    monkeypatch.setattr(wire, "end_offsets", lying)
+    if lies == 1:
+        found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
+        assert (found.verdict, numbers(found.events)) == ("complete", list(range(6)))
+    else:
+        with pytest.raises(KafkaError, match=f"{topic}-0: the broker says .* is stable to -1 .*nothing was read"):
+            replay(topic, bootstrap_servers=broker.bootstrap_servers)
 
 
 @pytest.mark.usefixtures("small_fetches")

@@ -1,4 +1,4 @@
-"""Faults 1, 16, 23 and 24 on a broker of their own: one that makes topics on asking, cleans quickly, and stops."""
+"""Faults 1, 16, 23, 24 and 26 on a broker of their own: one that makes topics on asking, cleans quickly, and stops."""
 
 from __future__ import annotations
 
@@ -119,6 +119,16 @@ def test_fault_23_bounds_inside_and_around_holes(
     assert found.verdict == ("compacted" if removed else "complete")
 
 
+def put_segment(broker: Kafka, topic: str, data: bytes) -> None:
+    """Have a broker find these bytes as the log of partition 0."""
+    broker.stop()
+    segment = broker.log_dir(topic, 0) / f"{0:020}.log"
+    segment.write_bytes(data)
+    for suffix in (".index", ".timeindex"):
+        segment.with_suffix(suffix).unlink(missing_ok=True)
+    broker.start()
+
+
 @pytest.mark.usefixtures("dead_brokers")
 def test_fault_24_a_segment_from_before_kafka_0_11(broker: Kafka, new_topic: NewTopic) -> None:
     """Formats v0, v1 and v2 in one segment, as in a log that is older than the broker."""
@@ -126,12 +136,7 @@ def test_fault_24_a_segment_from_before_kafka_0_11(broker: Kafka, new_topic: New
     schema = EventSchema(time="ts")
     records = [Record(i, event(i, ts=NOON + i), b"k", NOON) for i in range(60)]
     data = legacy(records[:5], 0) + legacy(records[5:10], 1) + legacy(records[10:40], 1, GZIP) + batch(records[40:])
-    broker.stop()
-    segment = broker.log_dir(topic, 0) / f"{0:020}.log"
-    segment.write_bytes(data)
-    for suffix in (".index", ".timeindex"):
-        segment.with_suffix(suffix).unlink(missing_ok=True)
-    broker.start()
+    put_segment(broker, topic, data)
     with writing(broker) as send:
         send(topic, [event(60, ts=NOON + 60)])
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers, schema=schema)
@@ -141,6 +146,20 @@ def test_fault_24_a_segment_from_before_kafka_0_11(broker: Kafka, new_topic: New
     without = replay(topic, bootstrap_servers=broker.bootstrap_servers)  # those of v0 have no time of their own
     assert numbers(without.events) == list(range(5, 61))
     assert set(without.rejects["reason"]) == {"the record has no timestamp and the schema names no time field"}
+
+
+@pytest.mark.usefixtures("dead_brokers")
+def test_fault_26_null_headers_stay_on_rejects_and_tombstones(broker: Kafka, new_topic: NewTopic) -> None:
+    """No producer at hand writes them."""
+    topic = new_topic()
+    headers: list[tuple[str, bytes | None]] = [("trace", None), ("trace", b"")]
+    records = [Record(0, event(1)), Record(1, b"no JSON", headers=headers), Record(2, None, headers=headers)]
+    put_segment(broker, topic, batch([*records, Record(3, event(2), headers=headers)]))
+    found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
+    assert (found.verdict, numbers(found.events)) == ("complete", [1, 2])
+    expected = [{"name": name, "value": value} for name, value in headers]
+    for table, offset in ((found.rejects, 1), (found.tombstones, 2)):
+        assert (one(table)["offset"], list(one(table)["headers"])) == (offset, expected)
 
 
 @pytest.fixture(scope="module")

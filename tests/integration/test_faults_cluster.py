@@ -6,6 +6,7 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.admin import NewTopic as Topic
 
-from recovery_kit.errors import IncompleteReplay, KafkaError
+from recovery_kit.errors import IncompleteReplay, KafkaError, SandboxError
 from recovery_kit.kafka import log
 from recovery_kit.replay import replay
 from recovery_kit.sandbox.node import quiet
@@ -329,6 +330,34 @@ def test_fault_16_every_broker_is_killed_during_the_read(
     finally:
         broker.start()
     whole(broker, hundred)
+
+
+def test_fault_16_a_partition_without_a_leader_is_told_and_waited_for(
+    broker: Proxied, admin: KafkaAdminClient, send: Send, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = f"leaderless-{time.monotonic_ns()}"
+    admin.create_topics([Topic(topic, replica_assignments={0: [2]})])
+    until(lambda: leader(admin, topic) == 2)
+    in_batches(send, topic, 10)
+    broker.kill(2)
+    try:
+        until(lambda: leader(admin, topic) == -1)
+        start = time.monotonic()
+        with pytest.raises(KafkaError, match=rf"{topic}-0 has no leader|{topic}-0.*no leader|KafkaTimeoutError"):
+            replay(topic, bootstrap_servers=broker.bootstrap_servers, timeout=6)
+        assert 5 < time.monotonic() - start < 20
+        assert f"waiting for {topic}-0 (no leader) for" in capsys.readouterr().err
+        back = threading.Timer(4.0, broker.start, [2])
+        back.start()
+        found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
+        back.join()
+    finally:
+        with suppress(SandboxError):  # it is up
+            broker.start(2)
+    assert (found.verdict, numbers(found.events)) == ("complete", list(range(10)))
+    said = capsys.readouterr().err
+    assert f"waiting for {topic}-0 (no leader) for" in said
+    assert "it gives up after 60 s without progress" in said
 
 
 # --- 22: who holds a transaction open

@@ -7,12 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from recovery_kit.payload import Reader
 from recovery_kit.replay import Replay, replay
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
 from tests.integration.conftest import NewTopic, Send, event, events, numbers, one
-from tests.kafka.build import Record, batch, fetch
 from tests.messages import NOON
 
 
@@ -62,20 +60,6 @@ def test_fault_26_repeated_headers_stay_on_rejects_and_tombstones(
     expected = [{"name": name, "value": value} for name, value in headers]
     assert list(one(found.rejects, "headers")[0]) == expected
     assert list(one(found.tombstones, "headers")[0]) == expected
-
-
-def test_fault_26_null_headers_stay_on_rejects_and_tombstones() -> None:
-    """No producer at hand writes them, so this begins with the bytes that a broker would send."""
-    from recovery_kit.kafka.batches import Tally, read
-
-    headers = [("trace", None), ("trace", b"")]
-    records = [Record(0, event(1)), Record(1, b"no JSON", headers=headers), Record(2, None, headers=headers)]
-    messages = read(fetch(batch(records), 1), Tally(1), 3)
-    assert messages is not None
-    made = Reader(EventSchema()).read(messages)
-    expected = [{"name": name, "value": value} for name, value in headers]
-    assert [r["headers"] for r in (*made.rejects, *made.tombstones)] == [expected, expected]
-    assert [r["offset"] for r in (*made.rejects, *made.tombstones)] == [1, 2]
 
 
 def test_fault_29_a_repeated_delivery_is_delivered_twice(broker: Kafka, new_topic: NewTopic, send: Send) -> None:

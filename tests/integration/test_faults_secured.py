@@ -208,11 +208,21 @@ def test_fault_28_a_session_that_expires_during_the_read_is_renewed(
 
 @pytest.mark.usefixtures("small_fetches")
 def test_fault_28_a_token_that_expires_during_the_read_is_renewed(
-    broker: Kafka, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Kafka,
+    config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     slow(monkeypatch, 0.1)
+    tokens: list[str] = []
     with token_endpoint(tmp_path, BROKER) as endpoint:
-        endpoint.body = {"access_token": unsecured_jwt("alice", 5.0), "expires_in": 3.0}
+
+        def issue() -> None:
+            tokens.append(unsecured_jwt("alice", 5.0))
+            endpoint.body = {"access_token": tokens[-1], "expires_in": 3.0}
+
+        issue()
         given = config(
             "sasl.mechanism=OAUTHBEARER",
             f"sasl.oauthbearer.token.endpoint.url={endpoint.url}",
@@ -223,13 +233,41 @@ def test_fault_28_a_token_that_expires_during_the_read_is_renewed(
         read = log.read
 
         def renewing(*args: object, **options: bool) -> object:
-            endpoint.body = {"access_token": unsecured_jwt("alice", 5.0), "expires_in": 3.0}
+            issue()
             return read(*args, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(log, "read", renewing)
         found = replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=given)
         assert (found.verdict, numbers(found.events)) == ("complete", list(range(60)))
         assert len(endpoint.asked) >= 2
+    logged = "".join(f"{r.getMessage()} {r.args!r}" for r in caplog.records)
+    assert not [token for token in tokens if token in logged]
+
+
+@pytest.mark.usefixtures("small_fetches")
+def test_fault_28_a_token_that_cannot_be_renewed_is_an_error_that_says_why(
+    broker: Kafka, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(monkeypatch, 0.1)
+    with token_endpoint(tmp_path, BROKER) as endpoint:
+        endpoint.body = {"access_token": unsecured_jwt("alice", 60.0), "expires_in": 2.0}
+        given = config(
+            "sasl.mechanism=OAUTHBEARER",
+            f"sasl.oauthbearer.token.endpoint.url={endpoint.url}",
+            "https.ca.location=ca.pem",
+            "sasl.oauthbearer.client.id=me",
+            f"sasl.oauthbearer.client.secret={SECRET}",
+        )
+        read = log.read
+
+        def refusing(*args: object, **options: bool) -> object:
+            endpoint.status, endpoint.body = 401, {"error": "invalid_client"}
+            return read(*args, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(log, "read", refusing)
+        with pytest.raises((KafkaError, IncompleteReplay), match=r"no token from localhost: it answered 401") as caught:
+            replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=given, timeout=8)
+    assert_unseen(SECRET, caught.value)
 
 
 @pytest.mark.usefixtures("small_fetches")

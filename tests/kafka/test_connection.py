@@ -252,6 +252,46 @@ def test_a_mechanism_whose_package_is_missing_names_it(
         client_options(HOST, write("security.protocol=SASL_SSL", f"sasl.mechanism={mechanism}"))
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages of these names are there; nothing of them is called here, nor are Kerberos and AWS met in any test."""
+    for package in ("gssapi", "botocore"):
+        (tmp_path / f"{package}.py").touch()
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_kerberos_takes_the_name_of_the_service_and_the_ticket_cache(write) -> None:
+    module = "com.sun.security.auth.module.Krb5LoginModule required"
+    lines = ["security.protocol=SASL_SSL", "sasl.mechanism=GSSAPI"]
+    for more, service in (
+        ([], "kafka"),
+        (["sasl.kerberos.service.name=log"], "log"),
+        ([f'sasl.jaas.config={module} useTicketCache=true serviceName="log";'], "log"),
+    ):
+        options = client_options(HOST, write(*lines, *more))
+        assert (options["sasl_mechanism"], options["sasl_kerberos_service_name"]) == ("GSSAPI", service)
+        assert set(options) <= set(KafkaConsumer.DEFAULT_CONFIG)
+    for more in (f'sasl.jaas.config={module} keyTab="/etc/me.keytab";', "sasl.kerberos.keytab=/etc/me.keytab"):
+        with pytest.warns(UserWarning, match="the ticket cache is"):
+            client_options(HOST, write(*lines, more))
+
+
+@pytest.mark.usefixtures("installed")
+def test_msk_iam_takes_credentials_from_the_environment_alone(write) -> None:
+    module = "software.amazon.msk.auth.iam.IAMLoginModule required"
+    lines = ["security.protocol=SASL_SSL", "sasl.mechanism=AWS_MSK_IAM"]
+    for more in ([], [f"sasl.jaas.config={module};"]):
+        options = client_options(HOST, write(*lines, *more))
+        assert options["sasl_mechanism"] == "AWS_MSK_IAM"
+        assert set(options) <= set(KafkaConsumer.DEFAULT_CONFIG)
+    with pytest.raises(ParameterError, match=r"IAMLoginModule \(awsProfileName\) are not supported"):
+        client_options(HOST, write(*lines, f'sasl.jaas.config={module} awsProfileName="me";'))
+    with pytest.raises(ParameterError, match=r"AWS_MSK_IAM needs security\.protocol=SASL_SSL"):
+        client_options(HOST, write("security.protocol=SASL_PLAINTEXT", lines[1]))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

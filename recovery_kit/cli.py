@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     log_to_stderr(given.log_level)
     try:
-        code: int = given.command(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code: int = given.command(given)
     except RecoveryKitError as error:
         print(f"recovery-kit: {_show.clean(error)}", file=sys.stderr)
         return error.exit_code
@@ -36,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("recovery-kit: interrupted", file=sys.stderr)
         return errors.INTERRUPTED
     return code
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning is a line for whoever gave the command, without the line of code that it comes from."""
+    print(f"recovery-kit: {_show.clean(message)}", file=sys.stderr)
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 
 from recovery_kit import cli
 from recovery_kit.sandbox import Kafka, hours
+from tests.kafka.helpers import kept
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -145,6 +146,15 @@ def test_check_names_the_layer_that_fails_behind_those_that_work(
     assert f"! {fails}" in told
     for layer in ("name lookup", "TCP", "Kafka"):
         assert (re.search(rf"^ *{layer}  ", told, re.MULTILINE) is not None) == (layer in works)
+
+
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
+    path = kept(tmp_path, "security.protcol=SASL_SSL", "bootstrap.servers=127.0.0.1:1")
+    done = command("check", "--topic", "t", "--client-config", str(path), cwd=tmp_path)
+    assert done.stderr == (
+        f"recovery-kit: {path}, line 1: no Kafka client knows the setting 'security.protcol'; it is not used. Did you mean "
+        "'security.protocol'?\n"
+    )
 
 
 def test_sandbox_tells_how_to_point_at_it_and_ends_on_interrupt() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ from recovery_kit.errors import ParameterError
 from recovery_kit.kafka.connection import client_options
 from recovery_kit.kafka.jaas import parse_jaas
 from recovery_kit.kafka.secret import Secret
+from recovery_kit.replay import replay
 from tests.kafka.helpers import assert_unseen, kept
 
 SECRET = "Tr0ub4dor-planted"
@@ -209,6 +211,31 @@ def test_half_a_configuration_is_refused_and_no_secret_shown(write, lines: list[
         client_options(HOST, write(*lines))
     assert message in str(caught.value)
     assert_unseen(SECRET, caught.value)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"sasl.password={SECRET}"],
+        ["security.protocol=SASL_SSL", "sasl.username=me", f"sasl.password={SECRET}"],
+        [
+            "security.protocol=SASL_PLAINTEXT",
+            "sasl.mechanism=OAUTHBEARER",
+            "sasl.oauthbearer.token.endpoint.url=http://127.0.0.1:1/token",
+            "sasl.oauthbearer.client.id=me",
+            f"sasl.oauthbearer.client.secret={SECRET}",
+        ],
+    ],
+    ids=["a password beside PLAINTEXT", "SASL without a mechanism", "a token endpoint over http"],
+)
+def test_half_a_configuration_is_refused_before_a_byte_is_sent(write, lines: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        path = write(f"bootstrap.servers=127.0.0.1:{server.getsockname()[1]}", *lines)
+        with pytest.raises(ParameterError):
+            replay("t", client_config=path)
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 # --- SASL

@@ -1,4 +1,7 @@
-"""What is waited for when nothing comes from a broker: told every few seconds, and asked for again less and less often."""
+"""What is waited for when nothing comes from a broker: told every few seconds, and asked for again less and less often.
+
+What is used of kafka-python's insides here is what ``tests/kafka/test_inquire.py`` holds.
+"""
 
 from __future__ import annotations
 

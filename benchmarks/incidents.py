@@ -134,7 +134,8 @@ class _State:
         where = int(self.rng.integers(self.partitions))
         if one:
             inside &= self.log["partition"] == where
-        return inside, f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'}"
+        told = f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
+        return inside, told
 
     def some(self, most: int = 10) -> Any:
         return self.rng.choice(self.log["n"], int(self.rng.integers(1, most + 1)), replace=False)

@@ -18,6 +18,18 @@ MOST_MEETINGS = 5
 """Candidates of one family of windows."""
 
 
+class Targets(NamedTuple):
+    """What windows that are still to be found may come to, by key: any one of ``values[starts[k]:starts[k + 1]]``."""
+
+    starts: Ints
+    values: Ints
+
+    @classmethod
+    def of(cls, left: Ints, wanted: Bools) -> Targets:
+        """Exactly what is left of each wanted key."""
+        return cls(np.append(0, np.cumsum(wanted)), left[wanted])
+
+
 class Seen(NamedTuple):
     """A candidate: a window along a track, with the bits by which the keys that point to it outweigh its cost."""
 
@@ -54,12 +66,17 @@ def tracks(case: Case) -> list[Track]:
     return made
 
 
-def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool) -> Iterator[Seen]:
-    """For every family of windows (track, type, cause) those that the most bits point to."""
+def candidates(
+    case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool, targets: Targets | None = None
+) -> Iterator[Seen]:
+    """For every family of windows (track, type, cause) those that the most bits point to.
+
+    Without ``targets`` they are to come to what is left of each key that is off.
+    """
     if not len(case.events):
         return
-    off = np.abs(state.left) > case.slack
-    theirs = off[case.code]
+    targets = targets or Targets.of(state.left, np.abs(state.left) > case.slack)
+    theirs = (np.diff(targets.starts) > 0)[case.code]
     wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
     for track in tracks(case):
@@ -70,14 +87,12 @@ def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: b
             visible = case.effect[chosen] if copies else np.where(state.hidden[chosen], 0, case.effect[chosen])
             plain = Grid.of(case, track, chosen, visible)
             for cause in wanted:
-                grid, target, fits = plain, state.left * cause.down // cause.up, off
+                grid, how = plain, cause
                 if cause is MISSED and not copies and state.error.any():
                     grid = Grid.of(case, track, chosen, change_of(case, state, cause, copies=copies)[chosen])
-                    target = state.left
-                elif not case.slack:
-                    fits = off & (state.left * cause.down % cause.up == 0)
-                slack = -(-case.slack * cause.down // abs(cause.up))
-                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, target, fits, slack):
+                    how = cause._replace(up=1)  # the sign is in the change already
+                aims, slack = grid.aims(case, targets, how)
+                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims, slack):
                     yield Seen(bits, cause, kind, place, begin, end, copies, tells, tail)
 
 
@@ -126,22 +141,38 @@ class Grid(NamedTuple):
         order = _sweep.sort_each(starts, prefix)
         return cls(track, starts, prefix, order, keys[firsts], place[firsts], before, upto)
 
-    def meet(self, case: Case, cause: Cause, kind: int, target: Ints, fits: Bools, slack: int) -> Iterator[Meeting]:
+    def aims(self, case: Case, targets: Targets, cause: Cause) -> tuple[Targets, int]:
+        """By group, which sums of effects would give one of its key's targets; and what they may be off by."""
+        counts = np.diff(targets.starts)[self.keys]
+        group = np.repeat(np.arange(len(self.keys)), counts)
+        at = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts) + targets.starts[self.keys[group]]
+        values = targets.values[at] * cause.down
+        if not case.slack and abs(cause.up) > 1:
+            whole = values % cause.up == 0
+            values, group = values[whole], group[whole]
+        starts = np.append(0, np.cumsum(np.bincount(group, minlength=len(self.keys))))
+        return Targets(starts, values // cause.up), -(-case.slack * cause.down // abs(cause.up))
+
+    def meet(self, case: Case, cause: Cause, kind: int, aims: Targets, slack: int) -> Iterator[Meeting]:
         """Where the rectangles of many keys meet; and, of windows up to the end of the log, their sides alone."""
-        counts, i, j = _sweep.pairs(self.starts, self.prefix, self.order, target[self.keys], fits[self.keys], slack, MOST_PAIRS)  # fmt: skip
-        group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
-        if len(np.unique(group)) < 2:
-            return
-        base = self.starts[group]
-        s0, s1, e0, e1 = self.before[base + i], self.upto[base + i], self.before[base + j], self.upto[base + j]
         size = (self.track.high - self.track.low)[self.places].astype(float)
-        bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
-        yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
-        last = e1 == self.track.high[self.places[group]]
-        if cause is MISSED and kind < 0 and last.any():
-            group, s0, s1, e1 = group[last], s0[last], s1[last], e1[last]
+        sums = self.starts, self.prefix, self.order, *aims, slack, MOST_PAIRS
+        counts, i, j = _sweep.pairs(*sums)
+        group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
+        if len(np.unique(group)) > 1:
+            base = self.starts[group]
+            s0, s1, e0, e1 = self.before[base + i], self.upto[base + i], self.before[base + j], self.upto[base + j]
+            bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
+            yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
+        if cause is not MISSED or kind >= 0:
+            return
+        counts, i = _sweep.tails(*sums)
+        group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
+        if len(np.unique(group)) > 1:
+            base, high = self.starts[group], self.track.high[self.places[group]]
+            s0, s1 = self.before[base + i], self.upto[base + i]
             bits = _bits(np.bincount(group, s1 - s0 + 1.0, minlength=len(size)), size)
-            yield from self._swept(case, cause, kind, (s0, s1, e1, e1), group, bits, tail=True)
+            yield from self._swept(case, cause, kind, (s0, s1, high, high), group, bits, tail=True)
 
     def _swept(
         self, case: Case, cause: Cause, kind: int, sides: tuple[Ints, Ints, Ints, Ints], group: Ints, bits: Floats, *, tail: bool

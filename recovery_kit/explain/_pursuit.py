@@ -1,13 +1,20 @@
 """Windows that overlap on every key: no key is off by one of them alone, so none can be found alone.
 
-They are guessed, one after the other, by least squares over all keys. What every window does to a key is, by and large, its
-length times the key's usual traffic; that part, which would make two windows look like one longer one, is taken out
-first, type by type. What remains differs from place to place in the log, and the guess that leaves least is near a true
-window. Then every edge of every window is moved to its best place, over and over: an edge that is off by some events
-disturbs the others only by a share of that, one over the number of keys, so with tens of keys they come to rest on the
-true edges, where what is left of most keys is exactly nothing. Only that counts as evidence: guesses that do not end in
-exact zeros, for more bits than the windows take to describe, are thrown away. The principle is that of orthogonal
-matching pursuit (Pati, Rezaiifar and Krishnaprasad, 1993). Cost: O(n) an edge and a round; a first guess O(n + cells**2 keys).
+First the largest is guessed by least squares over all keys. What every window does to a key is, by and large, its length
+times the key's usual traffic; that part, which would make two windows look like one longer one, is taken out first, type by
+type. What remains differs from place to place in the log, and the guess that leaves least lies near a true window: its edges
+are off by a few events of each key, no more. The principle is that of orthogonal matching pursuit (Pati, Rezaiifar and
+Krishnaprasad, 1993).
+
+A guess that is off by a few events is no evidence, but it is fog that one can see through: of each key, the other windows
+come to its difference less what the guess does to it, with its edges anywhere among the key's own events nearby. That is some
+tens or hundreds of amounts out of the millions that a sum of its events may come to, so that a key still says many bits of
+where another window is, and where the rectangles of many keys meet (see ``_meet``) it is. With that one known, the guessed one
+is looked for anew as a window alone, by exact amounts. Through the fog of two guesses a third window is found likewise.
+Windows found so are judged together: the keys that they put exactly right must say more bits than they all take to describe.
+
+Cost: a guess O(n + cells**2 keys); a look through a fog of T amounts O(T n) a family of windows, n the events of the keys that
+are asked, at most `WORK` in all.
 """
 
 from __future__ import annotations
@@ -19,8 +26,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recovery_kit.explain import _sweep
+from recovery_kit.explain._alone import best_alone, drawn, together
 from recovery_kit.explain._case import Case, Floats, Ints
-from recovery_kit.explain._edges import Aim, settled
+from recovery_kit.explain._meet import Seen, Targets, candidates
 from recovery_kit.explain._window import (
     BROKEN,
     MISSED,
@@ -34,8 +43,20 @@ from recovery_kit.explain._window import (
     split,
 )  # fmt: skip
 
-MOST_WINDOWS = 5
+MOST_GUESSES = 3
 """Windows guessed together."""
+
+DEPTH = 3
+"""Windows found through fog, one behind the other."""
+
+FOGS = (25, 150, 700)
+"""How many amounts the guessed windows may come to for one key, from near their guessed edges to farther away."""
+
+TRIED = 3
+"""Candidates seen through one fog that are looked behind."""
+
+WORK = 6e8
+"""Steps of one look through a fog: the fewer keys are asked the more events each has."""
 
 MOST_EVENTS = 400_000
 """Events of a log beyond which this would take longer than reading the log did."""
@@ -55,16 +76,29 @@ TRIES = 6
 LEAST = 3.0
 """Bits by which a guess must make what is left smaller."""
 
-ROUNDS = 12
 FEWEST = 4
 """Keys that must be off for this to be tried, and events that a guess needs."""
 
 
 class Guess(NamedTuple):
-    """A window from one cell of a track to another, and the bits by which it makes what is left smaller."""
+    """About where a window lies: the events ``rows[begin:end]`` of one partition, or of all by arrival."""
 
     gain: float
-    window: Window
+    cause: Cause
+    kind: int
+    place: int  # -1: all
+    rows: Ints
+    begin: int
+    end: int
+    copies: bool
+    tail: bool
+
+    def window(self, case: Case) -> Window:
+        """The guess as a window, up to the end of each partition if it is a tail."""
+        spans = split(case.copied if self.copies else case, self.rows[self.begin : self.end])
+        if self.tail:
+            spans = tuple((place, first, case.places[place][3]) for place, first, _ in spans)
+        return Window(self.cause, self.kind, spans, self.copies)
 
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
@@ -72,30 +106,100 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
     before = settle(case, found)
     if (np.abs(before.left) > case.slack).sum() < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
-    windows, usual = list(found), _trend(case, -1, before.left)
-    for _ in range(MOST_WINDOWS):
-        guesses = sorted(_guesses(case, settle(case, windows), causes), key=lambda g: -g.gain)[:TRIES]
-        if not guesses:
-            break
-        tried = [_settled(case, [*windows, guess.window], only=len(windows)) for guess in guesses]
-        windows = _settled(case, min(tried, key=lambda windows: _rest(settle(case, windows), usual)))
-        verdict = _judged(case, before, found, _settled(case, windows, free=False, rounds=3))
-        if verdict:
-            return verdict
+    return _behind(case, found, list(found), causes, DEPTH)
+
+
+def _behind(
+    case: Case, found: Sequence[Window], known: list[Window], causes: tuple[Cause, ...], depth: int
+) -> list[Window] | None:
+    """Guess a window, look for another through its fog, and for the guessed one behind that; ``known`` has windows so far."""
+    guesses: list[Guess] = []
+    for _ in range(MOST_GUESSES):
+        more = _guessed(case, known, guesses, causes)
+        if more is None:
+            return None
+        guesses = more
+        for fog in FOGS:
+            seen = sorted(_through(case, known, guesses, causes, fog), key=lambda s: -s.bits)[:TRIED]
+            for one in seen:
+                windows = [*known, drawn(case.copied if one.copies else case, one)]
+                last = best_alone(case, settle(case, windows), causes)
+                if last:
+                    verdict = _judged(case, found, together(case, [*windows, last]))
+                else:
+                    verdict = _behind(case, found, windows, causes, depth - 1) if depth > 1 and one is seen[0] else None
+                if verdict:
+                    return verdict
     return None
 
 
-def _rest(state: State, trend: tuple[Floats, Floats]) -> float:
-    """The sum of squares of what is left, trends aside."""
-    weight, across = trend
-    left = state.left * weight
-    left = left - across @ (across.T @ left)
-    return float(left @ left)
+def _through(
+    case: Case, known: list[Window], guesses: list[Guess], causes: tuple[Cause, ...], fog: int
+) -> Iterator[Seen]:
+    """Windows that many keys point to, wherever near their guessed places the guessed ones may be."""
+    state = settle(case, [*known, *(guess.window(case) for guess in guesses)])
+    targets = _targets(case, known, guesses, state, fog, 1 + 2 * len(causes) * len(case.kinds))
+    for side, copies in ((case, False), (case.copied, True)):
+        yield from candidates(side, state, causes, copies=copies, targets=targets)
 
 
-def _judged(case: Case, before: State, found: Sequence[Window], windows: list[Window]) -> list[Window] | None:
+def _targets(case: Case, known: list[Window], guesses: list[Guess], state: State, fog: int, families: int) -> Targets:
+    """Per key, what is left with the edges of each guess anywhere among some events of the key."""
+    busy = np.bincount(case.code, minlength=len(case.keys))
+    off = np.flatnonzero(np.abs(settle(case, known).left) > case.slack)
+    off = off[np.argsort(busy[off], kind="stable")]
+    asked = off[np.cumsum(busy[off]) * float(fog * families) <= WORK]
+    edges = [edge for guess in guesses for edge in _edges(case, known, guesses, guess)]
+    reach = max(1, round((fog ** (1 / len(edges)) - 1) / 2))
+    options: dict[int, Ints] = {}
+    for key in asked.tolist():
+        amounts = state.left[[key]]
+        for of_key in edges:
+            amounts = np.unique(np.subtract.outer(amounts, of_key(key, reach)))
+            if len(amounts) > 4 * fog:
+                break
+        else:
+            options[key] = amounts
+    counts = np.zeros(len(case.keys), np.int64)
+    for key, amounts in options.items():
+        counts[key] = len(amounts)
+    values = [options[key] for key in sorted(options)]
+    return Targets(np.append(0, np.cumsum(counts)), np.concatenate(values) if values else np.empty(0, np.int64))
+
+
+def _edges(case: Case, known: list[Window], guesses: list[Guess], guess: Guess) -> Iterator[_Edge]:
+    """A guess's edges: what moving each past some events of a key does to the key."""
+    others = [g.window(case) for g in guesses if g is not guess]
+    side = case.copied if guess.copies else case
+    change = change_of(side, settle(case, [*known, *others]), guess.cause, copies=guess.copies)
+    change = np.where(change % guess.cause.down == 0, change // guess.cause.down, 0)[guess.rows]
+    keys = side.code[guess.rows]
+    order = np.argsort(keys, kind="stable")
+    starts = np.searchsorted(keys[order], np.arange(len(case.keys) + 1))
+    yield _Edge(order, starts, change, guess.begin, 1)
+    if not guess.tail:
+        yield _Edge(order, starts, change, guess.end, -1)
+
+
+class _Edge(NamedTuple):
+    order: Ints  # the rows of key k: order[starts[k]:starts[k + 1]]
+    starts: Ints
+    change: Ints
+    at: int
+    sign: int  # 1: a window begins here, -1: it ends here
+
+    def __call__(self, key: int, reach: int) -> Ints:
+        """What the window does more to the key when the edge is moved past 0, 1 ... ``reach`` of its events, either way."""
+        own = self.order[self.starts[key] : self.starts[key + 1]]
+        at = int(np.searchsorted(own, self.at))
+        down = np.cumsum(self.change[own[max(at - reach, 0) : at][::-1]])
+        up = np.cumsum(self.change[own[at : at + reach]])
+        return np.concatenate([[0], self.sign * down, -self.sign * up])
+
+
+def _judged(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window] | None:
     """The windows, when the keys that they put exactly right say more than the windows take to describe."""
-    after = settle(case, windows)
+    before, after = settle(case, found), settle(case, windows)
     was, now = np.abs(before.left) > case.slack, np.abs(after.left) > case.slack
     fixed, broken, new = was & ~now, ~was & now, windows[len(found) :]
     share = case.amounts[1] / len(case.effect)
@@ -112,28 +216,51 @@ def _judged(case: Case, before: State, found: Sequence[Window], windows: list[Wi
     return [*windows[: len(found)], *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new)]
 
 
-def _settled(
-    case: Case, windows: list[Window], *, free: bool = True, only: int = -1, rounds: int = ROUNDS
-) -> list[Window]:
-    """Move each window's edges to where they leave least, in turn, until none moves; or those of one window only.
+def _guessed(case: Case, known: list[Window], guesses: list[Guess], causes: tuple[Cause, ...]) -> list[Guess] | None:
+    """One guess more, and the edges of all where they then leave least."""
+    state = settle(case, [*known, *(guess.window(case) for guess in guesses)])
+    usual = _trend(case, -1, settle(case, known).left)
+    first = sorted(_guesses(case, state, causes), key=lambda g: -g.gain)[:TRIES]
+    tried = [_pressed(case, known, [*guesses, guess], only=len(guesses)) for guess in first]
+    if not tried:
+        return None
+    best = min(tried, key=lambda gs: _rest(settle(case, [*known, *(g.window(case) for g in gs)]), usual))
+    return _pressed(case, known, best) if guesses else best
 
-    With ``free`` that is the least once trends are taken out, as it must be while windows are still to be found.
-    """
-    windows = list(windows)
-    for _ in range(rounds if only < 0 else 2):
-        before = list(windows)
-        for at, window in enumerate(windows):
-            if only >= 0 and at != only:
-                continue
-            side = case.copied if window.copies else case
-            state = settle(case, windows[:at] + windows[at + 1 :])
-            trend = _trend(side, window.place, state.left * window.cause.down) if free else None
-            spans = settled(side, window, state, Aim(hard=False, trend=trend, far=window.place >= 0, cycles=1))
-            windows[at] = replace(window, spans=tuple(span for span in spans if span[2] > span[1]))
-        windows = [window for window in windows if window.spans]
-        if windows == before or len(windows) < len(before):
+
+def _rest(state: State, trend: tuple[Floats, Floats]) -> float:
+    """The sum of squares of what is left, trends aside."""
+    weight, across = trend
+    left = state.left * weight
+    left = left - across @ (across.T @ left)
+    return float(left @ left)
+
+
+def _pressed(case: Case, known: list[Window], guesses: list[Guess], *, only: int = -1) -> list[Guess]:
+    """Move each guess's edges along its track to where they leave least once trends are taken out, in turn, or one's alone."""
+    made = list(guesses)
+    for _ in range(3):
+        before = list(made)
+        for at, guess in enumerate(made):
+            if only < 0 or at == only:
+                others = [g.window(case) for g in made[:at] + made[at + 1 :]]
+                made[at] = _moved(case, settle(case, [*known, *others]), guess)
+        if made == before:
             break
-    return windows
+    return made
+
+
+def _moved(case: Case, state: State, guess: Guess) -> Guess:
+    side, down = case.copied if guess.copies else case, guess.cause.down
+    weight, across = _trend(side, guess.place, state.left * down)
+    rows, at = guess.rows, np.arange(len(guess.rows))
+    key = side.code[rows]
+    pull = change_of(side, state, guess.cause, copies=guess.copies)[rows] * weight[key]
+    rest, begin, end = state.left * down * weight, guess.begin, guess.end
+    if not guess.tail:
+        end = _sweep.press(at, at + 1, begin, at, 1, key, pull, rest, across, begin + 1, len(rows), end)
+    begin = _sweep.press(at[::-1].copy(), at, end, at + 1, -1, key, pull, rest, across, 0, end - 1, begin)
+    return guess._replace(begin=int(begin), end=int(end))
 
 
 def _trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
@@ -166,7 +293,6 @@ def _guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> Iterator[Gu
             keys = keys[np.argsort(-busy[keys])][:MOST_KEYS]
             number = np.full(len(side.keys), -1)
             number[keys] = np.arange(len(keys))
-            rows = rows[number[side.code[rows]] >= 0]
             for cause in (TWICE,) if copies and TWICE in causes else () if copies else causes:
                 whole = cause in (MISSED, TWICE)
                 if not whole and place >= 0 and len(side.places) > 1:
@@ -175,20 +301,16 @@ def _guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> Iterator[Gu
                 left = (state.left * cause.down)[keys] * weight[keys]
                 for kind in [-1] if whole else range(len(side.kinds)):
                     chosen = rows if kind < 0 else rows[side.kind[rows] == kind]
-                    if len(chosen) < FEWEST:
+                    own = number[side.code[chosen]]
+                    told = own >= 0
+                    if told.sum() < FEWEST:
                         continue
-                    own = side.code[chosen]
+                    pull = np.where(told, change[chosen] * weight[side.code[chosen]], 0.0)
                     for tail in (False, True) if cause is MISSED else (False,):
-                        gain, begin, end = _guess(
-                            number[own], change[chosen] * weight[own], left, across[keys], tail=tail
-                        )
-                        if gain < LEAST:
-                            continue
-                        spans = split(side, chosen[begin:end])
-                        if tail:
-                            spans = tuple((at, first, side.places[at][3]) for at, first, _ in spans)
-                        gain -= cost_of(side, cause, kind, place, tail=tail)
-                        yield Guess(gain, Window(cause, kind, spans, copies))
+                        gain, begin, end = _guess(np.maximum(own, 0), pull, left, across[keys], tail=tail)
+                        if gain >= LEAST:
+                            gain -= cost_of(side, cause, kind, place, tail=tail)
+                            yield Guess(gain, cause, kind, place, chosen, begin, end, copies, tail)
 
 
 def _guess(key: Ints, change: Floats, left: Floats, across: Floats, *, tail: bool = False) -> tuple[float, int, int]:

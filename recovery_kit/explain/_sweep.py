@@ -24,14 +24,14 @@ def sort_each(starts, values):
 
 
 @jit
-def pairs(starts, prefix, index, target, wanted, slack, most):
-    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie `target` apart, give or take `slack`.
+def pairs(starts, prefix, index, owned, targets, slack, most):
+    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets apart, give or take `slack`.
 
     `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
-    sort. A key that is not `wanted` gives none, and one with more than `most` pairs says nothing of where the
-    window is, and gives none either.
+    sort; `owned` tells where a key's `targets` begin. A key with more than `most` pairs says nothing of where the window
+    is, and gives none.
     """
-    keys = len(target)
+    keys = len(starts) - 1
     counts = np.zeros(keys + 1, np.int64)
     found_i = np.empty(0, np.int64)
     found_j = np.empty(0, np.int64)
@@ -43,32 +43,69 @@ def pairs(starts, prefix, index, target, wanted, slack, most):
             found_j = np.empty(counts[keys], np.int64)
         for g in range(keys):
             begin, end = starts[g], starts[g + 1]
-            if not wanted[g] or (fill and counts[g + 1] == counts[g]):
+            if fill and counts[g + 1] == counts[g]:
                 continue
-            v, n, before = begin, 0, np.int64(0)
-            at = counts[g]
-            for u in range(begin, end):
-                low = prefix[u] + target[g] - slack
-                if u > begin and low < before:  # the sum passed 2**63 and came round
-                    v = begin
-                before = low
-                while v < end and prefix[v] < low:
-                    v += 1
-                w = v
-                while w < end and prefix[w] - low <= 2 * slack and prefix[w] >= low:
-                    if index[w] > index[u]:
-                        if fill:
-                            found_i[at + n] = index[u]
-                            found_j[at + n] = index[w]
-                        n += 1
-                        if n > most:
-                            break
-                    w += 1
+            n, at = 0, counts[g]
+            for t in range(owned[g], owned[g + 1]):
+                v, before = begin, np.int64(0)
+                for u in range(begin, end):
+                    low = prefix[u] + targets[t] - slack
+                    if u > begin and low < before:  # the sum passed 2**63 and came round
+                        v = begin
+                    before = low
+                    while v < end and prefix[v] < low:
+                        v += 1
+                    w = v
+                    while w < end and prefix[w] - low <= 2 * slack and prefix[w] >= low:
+                        if index[w] > index[u]:
+                            if fill:
+                                found_i[at + n] = index[u]
+                                found_j[at + n] = index[w]
+                            n += 1
+                            if n > most:
+                                break
+                        w += 1
+                    if n > most:
+                        break
                 if n > most:
                     break
             if not fill:
                 counts[g + 1] = n if n <= most else 0
     return counts, found_i, found_j
+
+
+@jit
+def tails(starts, prefix, index, owned, targets, slack, most):
+    """As `pairs`, but only those of which j is the last: windows up to the end."""
+    keys = len(starts) - 1
+    counts = np.zeros(keys + 1, np.int64)
+    found = np.empty(0, np.int64)
+    for fill in range(2):
+        if fill:
+            for g in range(keys):
+                counts[g + 1] += counts[g]
+            found = np.empty(counts[keys], np.int64)
+        for g in range(keys):
+            begin, end = starts[g], starts[g + 1]
+            if fill and counts[g + 1] == counts[g]:
+                continue
+            total = np.int64(0)
+            for u in range(begin, end):
+                if index[u] == end - begin - 1:
+                    total = prefix[u]
+            n, at = 0, counts[g]
+            for t in range(owned[g], owned[g + 1]):
+                low = total - targets[t] - slack
+                u = begin + np.searchsorted(prefix[begin:end], low)
+                while u < end and prefix[u] - low <= 2 * slack and n <= most:
+                    if index[u] < end - begin - 1:
+                        if fill:
+                            found[at + n] = index[u]
+                        n += 1
+                    u += 1
+            if not fill:
+                counts[g + 1] = n if n <= most else 0
+    return counts, found
 
 
 @jit

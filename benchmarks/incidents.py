@@ -134,7 +134,9 @@ class _State:
         where = int(self.rng.integers(self.partitions))
         if one:
             inside &= self.log["partition"] == where
-        told = f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
+        told = (
+            f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
+        )
         return inside, told
 
     def some(self, most: int = 10) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -118,6 +119,12 @@ class Case:
     def unit(self) -> int:
         """What all effects are multiples of."""
         return max(int(np.gcd.reduce(self.amounts[0])), 1) if len(self.effect) else 1
+
+    @cached_property
+    def variety(self) -> float:
+        """Bits that one exact sum of effects says at most: less where amounts repeat."""
+        share = self.amounts[1] / max(len(self.effect), 1)
+        return 4 - math.log2(float((share**2).sum())) if len(share) else 0.0
 
     @cached_property
     def usual(self) -> float:

@@ -9,10 +9,16 @@ import numpy as np
 
 from recovery_kit.explain import _sweep
 from recovery_kit.explain._case import Bools, Case, Floats, Ints
-from recovery_kit.explain._window import MISSED, TWICE, Cause, State, change_of, cost_of
+from recovery_kit.explain._window import CAUSES, MISSED, TWICE, Cause, State, change_of, cost_of, telling
 
 MOST_PAIRS = 3_000
 """Pairs of prefix sums of one key; one with more fits so many windows that it tells nothing."""
+
+HIT = 3.0
+"""Bits that it takes to say that a key is off by an event of its own."""
+
+SPARSE = 4.0
+"""Bits by which an amount must be rarer than pairs of prefix sums are many, for a pair that comes to it to be no chance."""
 
 MOST_MEETINGS = 5
 """Candidates of one family of windows."""
@@ -163,6 +169,7 @@ class Grid(NamedTuple):
             base = self.starts[group]
             s0, s1, e0, e1 = self.before[base + i], self.upto[base + i], self.before[base + j], self.upto[base + j]
             bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
+            bits = np.maximum(bits, self._amounts(case, cause, aims))
             yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
         if cause is not MISSED or kind >= 0:
             return
@@ -173,6 +180,22 @@ class Grid(NamedTuple):
             s0, s1 = self.before[base + i], self.upto[base + i]
             bits = _bits(np.bincount(group, s1 - s0 + 1.0, minlength=len(size)), size)
             yield from self._swept(case, cause, kind, (s0, s1, high, high), group, bits, tail=True)
+
+    def _amounts(self, case: Case, cause: Cause, aims: Targets) -> Floats:
+        """Bits that an amount says which hardly any pair of a key's prefix sums would come to by chance.
+
+        Such a key has few events to fit, and its rectangles may be large. Rather than by the window it might be explained
+        by one event, named among all of the key's and by its cause: so it says no more bits than that would take.
+        """
+        told = telling(case, aims.values * abs(cause.up) / cause.down)
+        least = np.full(len(self.keys), np.inf)
+        counts = np.diff(aims.starts)
+        np.minimum.at(least, np.repeat(np.arange(len(counts)), counts), told)
+        least = np.where(counts > 0, least - np.log2(np.maximum(counts, 1)), 0.0)
+        size = np.diff(self.starts).astype(float)
+        named = np.log2(np.maximum(np.bincount(case.code, minlength=len(case.keys))[self.keys], 1) * len(CAUSES)) + HIT
+        made: Floats = np.where(np.log2(size * size / 2) + SPARSE < least, np.minimum(least, named), 0.0)
+        return made
 
     def _swept(
         self, case: Case, cause: Cause, kind: int, sides: tuple[Ints, Ints, Ints, Ints], group: Ints, bits: Floats, *, tail: bool

@@ -41,6 +41,7 @@ from recovery_kit.explain._window import (
     cost_of,
     settle,
     split,
+    telling,
 )  # fmt: skip
 
 MOST_GUESSES = 3
@@ -51,6 +52,9 @@ DEPTH = 3
 
 FOGS = (25, 150, 700)
 """How many amounts the guessed windows may come to for one key, from near their guessed edges to farther away."""
+
+MOST_LOOKS = 24
+"""Looks through fog in one pursuit."""
 
 TRIED = 3
 """Candidates seen through one fog that are looked behind."""
@@ -106,11 +110,16 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
     before = settle(case, found)
     if (np.abs(before.left) > case.slack).sum() < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
-    return _behind(case, found, list(found), causes, DEPTH)
+    return _behind(case, found, list(found), causes, DEPTH, iter(range(MOST_LOOKS)))
 
 
 def _behind(
-    case: Case, found: Sequence[Window], known: list[Window], causes: tuple[Cause, ...], depth: int
+    case: Case,
+    found: Sequence[Window],
+    known: list[Window],
+    causes: tuple[Cause, ...],
+    depth: int,
+    looks: Iterator[int],
 ) -> list[Window] | None:
     """Guess a window, look for another through its fog, and for the guessed one behind that; ``known`` has windows so far."""
     guesses: list[Guess] = []
@@ -120,6 +129,8 @@ def _behind(
             return None
         guesses = more
         for fog in FOGS:
+            if next(looks, None) is None:
+                return None
             seen = sorted(_through(case, known, guesses, causes, fog), key=lambda s: -s.bits)[:TRIED]
             for one in seen:
                 windows = [*known, drawn(case.copied if one.copies else case, one)]
@@ -127,7 +138,8 @@ def _behind(
                 if last:
                     verdict = _judged(case, found, together(case, [*windows, last]))
                 else:
-                    verdict = _behind(case, found, windows, causes, depth - 1) if depth > 1 and one is seen[0] else None
+                    deeper = depth > 1 and one is seen[0]
+                    verdict = _behind(case, found, windows, causes, depth - 1, looks) if deeper else None
                 if verdict:
                     return verdict
     return None
@@ -202,11 +214,7 @@ def _judged(case: Case, found: Sequence[Window], windows: list[Window]) -> list[
     before, after = settle(case, found), settle(case, windows)
     was, now = np.abs(before.left) > case.slack, np.abs(after.left) > case.slack
     fixed, broken, new = was & ~now, ~was & now, windows[len(found) :]
-    share = case.amounts[1] / len(case.effect)
-    most = 4 - math.log2(float((share**2).sum()))  # what one exact amount says: less where amounts repeat
-    bits = float(np.minimum(np.log2(1 + np.abs(before.left[fixed]) / case.unit), most).sum()) - BROKEN * int(
-        broken.sum()
-    )
+    bits = float(telling(case, before.left[fixed]).sum()) - BROKEN * int(broken.sum())
     for window in new:
         # A window of several partitions has edges in each of them; they lie near each other.
         bits -= cost_of(case, window.cause, window.kind, window.place) + 4 * (len(window.spans) - 1)

@@ -1,29 +1,37 @@
 """Single events: what is left of one key's difference, matched with its own events, copies and conflicts.
 
-Anything can be matched by chance: a key with 200 events offers some 2,000 amounts. So before a match is believed its
-chance is reckoned: how many of that many events, drawn from all the other keys' events, would match as well? Only where
-that is far below one, and every match names the same cause, is the match called a cause; the rest is ambiguous.
+Anything can be matched by chance: a key with 200 events offers some 2,000 amounts. So a match is believed only when amounts
+that have nothing to do with the key would hardly be matched: the amount is moved, again and again, by the difference of two
+of the log's amounts, so that it stays an amount such as this log gives, with its decimals, its multiples and its usual
+prices, and it is counted how often the key's events match it then. That share is the match's p-value. Of all keys that are
+left together as many are believed as keep the false ones among them, as far as can be expected, below `FALSE` (Benjamini
+and Hochberg, 1995): one match among a hundred keys that nothing explains says little, and five of seven keys that are off by
+99 times one of their amounts say a lot. A match that is not believed, or where causes differ, is ambiguous.
+
+The simplest comes first: a redelivered copy or a conflicting version, then one event missed, applied twice, with its sign
+turned, or scaled; the same with the edge of a window an event nearer or farther, where no key that the window puts right
+forbids it; then two of all these together. Cost: O(e log e) a key of e events, and `DECOYS` look-ups where it has a match.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recovery_kit import _frames
-from recovery_kit.explain._case import Case, Ints, wrapped
+from recovery_kit.explain._case import Bools, Case, Ints, wrapped
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
 
 if TYPE_CHECKING:
     import polars as pl
 
-CHANCE = 0.02
-"""Most matches that chance may be expected to give before one match tells nothing."""
+FALSE = 0.02
+"""Expected part of false ones among the matches that are believed."""
 
-SPREAD = 4.0
-"""By how much sums of a log's amounts, which favour some of its multiples, may be likelier than all amounts alike."""
+DECOYS = 4_000
+"""Amounts on which a match is tried for its chance; a tenth of it for pairs."""
 
 MOST_CANDIDATES = 3_000
 """Candidates of one key beyond which pairs of them are not tried: chance would match one."""
@@ -47,188 +55,234 @@ class Finding(NamedTuple):
     chance: float
 
 
-@dataclass(frozen=True)
-class Background:
-    """How often each amount occurs in the whole log."""
+class Slip(NamedTuple):
+    """A window's edge moved past one or more events of a key, and what that adds to the key's total."""
 
-    amounts: Ints  # sorted
-    counts: Ints
-    total: int
-    unit: int
-    alike: float  # chance that two events have one amount
-
-    def share(self, amount: int, own: int, events: int) -> float:
-        """The chance that one event of another key has this effect."""
-        at = int(np.searchsorted(self.amounts, amount))
-        here = int(self.counts[at]) if at < len(self.amounts) and self.amounts[at] == amount else 0
-        exact = max(here - own, 0) / max(self.total - events, 1)
-        reach = max(abs(amount) // 10, 5 * self.unit)
-        a, b = np.searchsorted(self.amounts, (amount - reach, amount + reach + 1))
-        smooth = float(self.counts[a:b].sum()) / self.total / (2 * reach / self.unit + 1)
-        return max(exact, smooth)
+    cause: str
+    amount: int
+    rows: tuple[int, ...]
 
 
-def background(case: Case) -> Background:
-    """Count the log's effects."""
-    amounts, counts = case.amounts
-    share = counts / max(len(case.effect), 1)
-    return Background(amounts, counts, max(len(case.effect), 1), case.unit, float((share**2).sum()))
+class Own(NamedTuple):
+    """What one key has to explain an amount with."""
+
+    rows: Ints
+    effects: Ints
+    known: list[Part]
+    causes: tuple[Cause, ...]
+    slack: int
 
 
-def singles(case: Case, state: State, left: dict[int, int], causes: tuple[Cause, ...] = CAUSES) -> dict[int, Finding]:
+def singles(
+    case: Case,
+    state: State,
+    left: dict[int, int],
+    causes: tuple[Cause, ...] = CAUSES,
+    slips: dict[int, list[Slip]] | None = None,
+) -> dict[int, Finding]:
     """Explain what is left of each key, where it can be told.
 
     Parameters
     ----------
     left : dict of int to int
         Key's number to what is unexplained, exactly.
+    slips : dict of int to list of Slip, optional
+        How the edges of windows may move past the key's events.
     """
     if not left:
         return {}
-    back = background(case)
     events = _by_key(np.where(state.hidden, -1, case.code), left)
     copies = _by_key(case.copies["code"].fill_null(-1).to_numpy(), left)
     copied = _Exact(case.copies["effect"], case.scale)
     versions = _versions(case, left)
     if case.wide:  # multiples may pass 64 bits
         causes = tuple(cause for cause in causes if abs(cause.up) == cause.down == 1)
+    decoys = _Decoys(case)
     found = {}
     for key, amount in left.items():
         rows = events.get(key, np.empty(0, np.int64))
         extras = [Part("applied_twice", copied[int(c)], "copies", (int(c),)) for c in copies.get(key, ())]
         known = [p for p in extras if TWICE in causes] + versions.get(key, [])
-        finding = _of_key(case.effect[rows], rows, known, amount, case.slack, back, causes)
-        if not finding and not case.wide and not case.slack:
-            finding = _two(case.effect[rows], rows, known, amount, back, causes)
-            finding = finding or _two_enlarged(case.effect[rows], rows, amount, back, causes)
-        if finding:
+        own = Own(rows, case.effect[rows], known, causes, case.slack)
+        plain = case.wide or bool(case.slack)
+        if finding := _of_key(own, amount, decoys, (slips or {}).get(key, []), plain=plain):
             found[key] = finding
-    return found
+    return _believed(found, len(left))
 
 
-def _of_key(
-    effects: Ints, rows: Ints, known: list[Part], amount: int, slack: int, back: Background, causes: tuple[Cause, ...]
-) -> Finding | None:
-    special = [p for p in known if abs(p.amount - amount) <= slack]
-    chance = len({p.amount for p in known}) * max(back.share(amount, 0, 0), back.share(-amount, 0, 0)) * (2 * slack + 1)
-    if special and chance < 5 * CHANCE and len({p.cause for p in special}) == 1:
-        return Finding((_any(special),), True, chance)
-    single, luck = _matches(effects, rows, amount, slack, back, causes)
-    matches = special + single
-    if not matches:
+def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
+    """Of the matches that are sure by themselves, those that are so among all keys."""
+    chances = np.sort([f.chance for f in found.values() if f.sure])
+    fit = np.flatnonzero(chances * keys <= FALSE * np.arange(1, len(chances) + 1))
+    most = chances[fit[-1]] if len(fit) else -1.0
+    return {key: f if f.chance <= most else f._replace(sure=False) for key, f in found.items()}
+
+
+def _of_key(own: Own, amount: int, decoys: _Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
+    """The simplest match; the edges of windows are moved before two causes are put together."""
+    for slip in [None, *slips]:
+        rest = amount - slip.amount if slip else amount
+        part = (Part(slip.cause, slip.amount, "events", slip.rows),) if slip else ()
+        if slip and abs(rest) <= own.slack:
+            return Finding(part, True, decoys.chance(amount, _among([s.amount for s in slips], own.slack)))
+        if known := [p for p in own.known if abs(p.amount - rest) <= own.slack]:
+            hit = _among([p.amount for p in own.known], own.slack)
+            if one := _one(known):
+                return Finding((*part, one), True, decoys.chance(rest, hit) * _tried(slips))
+        matches, hits = _matches(own, rest)
+        if one := _one(known + matches):
+            return Finding((*part, one), True, decoys.chance(rest, *hits) * _tried(slips))
+        if known + matches and not slip:
+            return Finding(tuple(known + matches), False, 1.0)
+    return None if plain else _pair(own, amount, decoys) or _enlarged(own, amount, decoys)
+
+
+def _tried(slips: list[Slip]) -> int:
+    return len(slips) + 1
+
+
+def _one(parts: list[Part]) -> Part | None:
+    """One part that stands for several of the same cause: the event may be any of theirs."""
+    if len({p.cause for p in parts}) != 1:
         return None
-    same = len({p.cause for p in matches}) == 1
-    return Finding((_any(matches),) if same else tuple(matches), same and luck < CHANCE, luck)
+    return parts[0]._replace(rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows))
 
 
-def _matches(
-    effects: Ints, rows: Ints, amount: int, slack: int, back: Background, causes: tuple[Cause, ...]
-) -> tuple[list[Part], float]:
-    """Single events that explain the amount, and how many matches chance would give."""
-    made, luck = [], 0.0
-    for cause in causes:
-        if not slack and amount * cause.down % cause.up:
+Hit = Callable[[Ints], Bools]
+
+
+def _among(amounts: list[int], slack: int) -> Hit:
+    ranked = np.unique(np.array([wrapped(a) for a in amounts], np.int64))
+
+    def hit(tried: Ints) -> Bools:
+        made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(ranked, tried + slack, side="right")
+        return made
+
+    return hit
+
+
+def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
+    """Single events that explain the amount, cause by cause, and what else each of these causes would explain."""
+    made, hits = [], []
+    for cause in own.causes:
+        if not own.slack and amount * cause.down % cause.up:
             continue
-        wanted = wrapped(amount * cause.down // cause.up)
-        reach = -(-slack * cause.down // abs(cause.up))
-        hits = rows[np.abs(effects - wanted) <= reach]
-        luck += _luck(effects, wanted, len(hits), cause, back) * (2 * reach // back.unit + 1)
-        if len(hits):
-            exact = amount if not slack else _exact(int(effects[np.abs(effects - wanted) <= reach][0]), cause)
-            made.append(Part(cause.name, exact, "events", tuple(hits.tolist()), _named(cause)))
-    return made, luck
+        reach = -(-own.slack * cause.down // abs(cause.up))
+        met = np.abs(own.effects - wrapped(amount * cause.down // cause.up)) <= reach
+        if met.any():
+            exact = amount if not own.slack else int(own.effects[met][0]) * cause.up // cause.down
+            made.append(Part(cause.name, exact, "events", tuple(own.rows[met].tolist()), _named(cause)))
+            hits.append(_scaled(own, cause, reach))
+    return made, hits
 
 
-def _luck(effects: Ints, wanted: int, hits: int, cause: Cause, back: Background) -> float:
-    """How many of the key's events chance would match, by one cause.
+def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
+    within = _among(own.effects.tolist(), reach)
 
-    An amount that has nothing to do with the key may well be another event's, so the log's own amounts tell how often it
-    would match. A multiple of an amount is no other event's: it can be any amount of that size, and most are no multiple.
-    """
-    if abs(cause.up) <= 2:
-        return len(effects) * back.share(wanted, hits, len(effects)) / abs(cause.up)
-    size = abs(wanted)
-    near = np.unique(effects[(np.abs(effects) * 2 >= size) & (np.abs(effects) <= 2 * size)])
-    other = abs(wanted * cause.up) // cause.down
-    return len(near) * max(SPREAD * back.unit / max(1.5 * other, 1), back.share(wanted * cause.up // cause.down, 0, 0))
+    def hit(tried: Ints) -> Bools:
+        made: Bools = within(tried * cause.down // cause.up)
+        return made if own.slack else made & (tried * cause.down % cause.up == 0)
+
+    return hit
 
 
-def _two(
-    effects: Ints, rows: Ints, known: list[Part], amount: int, back: Background, causes: tuple[Cause, ...]
-) -> Finding | None:
-    """Two causes together, where the candidates are so few that two of them do not add up to the amount by chance."""
-    if len(rows) * len(causes) + len(known) > MOST_CANDIDATES:
+def _pair(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
+    """Two causes together."""
+    if len(own.rows) * len(own.causes) + len(own.known) > MOST_CANDIDATES:
         return None
-    parts = list(known)
-    for cause in causes:
-        exact = effects * cause.up % cause.down == 0
-        changes = effects[exact] * cause.up // cause.down
+    parts = list(own.known)
+    for cause in own.causes:
+        exact = own.effects * cause.up % cause.down == 0
+        changes = own.effects[exact] * cause.up // cause.down
         parts += [
             Part(cause.name, int(c), "events", (int(row),), _named(cause))
-            for row, c in zip(rows[exact], changes, strict=True)
+            for row, c in zip(own.rows[exact], changes, strict=True)
         ]
     if len(parts) < 2:
         return None
     values = np.array([wrapped(p.amount) for p in parts], np.int64)
+    pairs = [
+        (parts[i], parts[j])
+        for i, j in _sums_to(values, amount)
+        if (parts[i].table, parts[i].rows) != (parts[j].table, parts[j].rows)
+    ]
+    if len({tuple(sorted((p.cause, p.amount) for p in pair)) for pair in pairs}) != 1:
+        return None
+    distinct = np.unique(values)
+
+    def hit(tried: Ints) -> Bools:
+        wanted = tried[:, None] - distinct
+        at = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+        return np.asarray((distinct[at] == wanted).any(axis=1))
+
+    return Finding(pairs[0], True, decoys.chance(amount, hit, count=DECOYS // 10))
+
+
+def _sums_to(values: Ints, amount: int) -> Iterator[tuple[int, int]]:
+    """Pairs of values, by their numbers, that add up to the amount."""
     order = np.argsort(values, kind="stable")
     ranked = values[order]
-    reach = max(abs(amount) // 10, 20 * back.unit)
-    near = np.searchsorted(ranked, amount - values + reach + 1) - np.searchsorted(ranked, amount - values - reach)
-    pairs = len(parts) ** 2 / 2
-    chance = max(float(near.sum()) / 2 / (2 * reach / back.unit), pairs * back.alike)
-    if chance > CHANCE / 2:
-        return None
     a, b = np.searchsorted(ranked, amount - values), np.searchsorted(ranked, amount - values, side="right")
-    hits = [
-        (i, int(j))
-        for i in np.flatnonzero(b > a)
-        for j in order[a[i] : b[i]]
-        if i < j and (parts[i].table, parts[i].rows) != (parts[j].table, parts[j].rows)
-    ]
-    if len({tuple(sorted((parts[i].cause, parts[i].amount) for i in pair)) for pair in hits}) != 1:
-        return None
-    i, j = hits[0]
-    return Finding((parts[i], parts[j]), True, chance)
+    for i in np.flatnonzero(b > a).tolist():
+        yield from ((i, j) for j in order[a[i] : b[i]].tolist() if i < j)
 
 
-def _two_enlarged(
-    effects: Ints, rows: Ints, amount: int, back: Background, causes: tuple[Cause, ...]
-) -> Finding | None:
+def _enlarged(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
     """Two events taken many times over: which two may be anyone's guess, but hardly another amount divides so.
 
-    An amount beyond any of the key's own, that is a multiple of 99 or of 999, and two of its events that it is a multiple of.
+    An amount beyond any of the key's own, that is a multiple of 9, 99 or 999, and two of its events that it is a multiple of.
     """
-    for cause in sorted(causes, key=lambda c: -c.up):
-        step = cause.up * back.unit
-        if (
-            cause.down > 1
-            or 1 / cause.up > CHANCE
-            or amount % step
-            or abs(amount) <= cause.up * int(np.median(np.abs(effects)) if len(effects) else 0)
-        ):
+    usual = int(np.median(np.abs(own.effects))) if len(own.effects) else 0
+    for cause in sorted(own.causes, key=lambda c: -c.up):
+        if cause.up <= 2 or cause.down > 1 or amount % cause.up or abs(amount) <= cause.up * usual:
             continue
-        ranked = np.argsort(effects, kind="stable")
-        wanted = amount // cause.up - effects
-        at = np.searchsorted(effects[ranked], wanted)
-        met = np.flatnonzero((at < len(rows)) & (effects[ranked[np.minimum(at, len(rows) - 1)]] == wanted))
-        for i, j in ((int(i), int(ranked[at[i]])) for i in met):
-            if i != j:
+        ranked = np.argsort(own.effects, kind="stable")
+        sorted_, wanted = own.effects[ranked], amount // cause.up - own.effects
+        at = np.minimum(np.searchsorted(sorted_, wanted), len(sorted_) - 1)
+        for i in np.flatnonzero(sorted_[at] == wanted):
+            if i != (j := ranked[at[i]]):
                 parts = (
-                    Part(cause.name, int(effects[e]) * cause.up, "events", (int(rows[e]),), _named(cause))
+                    Part(cause.name, int(own.effects[e]) * cause.up, "events", (int(own.rows[e]),), _named(cause))
                     for e in (i, j)
                 )
-                return Finding(tuple(parts), True, 1 / cause.up)
+                return Finding(tuple(parts), True, decoys.chance(amount, _divides(cause.up)))
     return None
 
 
-def _any(parts: list[Part]) -> Part:
-    """One part that stands for several of the same cause: the event may be any of theirs."""
-    first = parts[0]
-    return first._replace(rows=tuple(row for p in parts if p.table == first.table for row in p.rows))
+def _divides(step: int) -> Hit:
+    return lambda tried: tried % step == 0
 
 
-def _exact(effect: int, cause: Cause) -> int:
-    return effect * cause.up // cause.down
+class _Decoys:
+    """Amounts like those of the log that have nothing to do with a key."""
+
+    def __init__(self, case: Case) -> None:
+        self.amounts = np.sort(case.effect)
+        self.wide = case.wide
+        self.draw = np.random.default_rng(len(self.amounts))  # the same for the same log, so that a run can be repeated
+
+    def chance(self, amount: int, *hits: Hit, count: int = DECOYS) -> float:
+        """The part of moved amounts that any of these would match."""
+        moved = self._moved(amount, count)
+        if not len(moved):
+            return 1.0
+        met = np.zeros(len(moved), bool)
+        for hit in hits:
+            met |= hit(moved)
+        return float(met.sum() + 1) / (len(moved) + 1)
+
+    def _moved(self, amount: int, count: int) -> Ints:
+        """The amount, moved by differences of two of the log's amounts, by at most half of it where there are such."""
+        if not len(self.amounts):
+            return self.amounts
+        one = self.amounts[self.draw.integers(len(self.amounts), size=count)]
+        low, high = np.zeros(count, np.int64), np.full(count, len(self.amounts))
+        if not self.wide:
+            low = np.searchsorted(self.amounts, one - abs(amount) // 2)
+            high = np.searchsorted(self.amounts, one + abs(amount) // 2, side="right")
+        other = self.amounts[low + (self.draw.random(count) * (high - low)).astype(np.int64)]
+        made: Ints = (wrapped(amount) + one - other)[one != other]
+        return made
 
 
 def _named(cause: Cause) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain._case import Bools, Case, Ints
+from recovery_kit.explain._case import Bools, Case, Floats, Ints
 
 SURE = 8.0
 """Bits that a window must have left over: one chance in 250 that it is none, after every window has been tried."""
@@ -127,6 +127,12 @@ def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = Fal
     families = (1 + len(case.kinds)) * 16 * len(case.places)
     edges = 1 if tail else 2
     return edges * math.log2(max(length, 2)) + math.log2(families) + cause.bits + (2 if kind >= 0 else 0) + SURE
+
+
+def telling(case: Case, amounts: Ints | Floats) -> Floats:
+    """Bits that it says to come to an amount exactly: fewer where it is small, or the log's amounts repeat."""
+    made: Floats = np.minimum(np.log2(1 + np.abs(amounts) / case.unit), case.variety)
+    return made
 
 
 def split(case: Case, rows: Ints) -> tuple[tuple[int, int, int], ...]:

@@ -28,13 +28,13 @@ def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
     found: list[Window] = []
     state = settle(case, found)
     for _ in range(MOST_INCIDENTS):
-        for more in _more(case, found, state, causes):
-            after = settle(case, more)
-            if keys_off(case, after) < keys_off(case, state):
-                found, state = more, after
-                break
-        else:
+        better = (
+            m for m in _more(case, found, state, causes) if keys_off(case, settle(case, m)) < keys_off(case, state)
+        )
+        more = next(better, None) or _pursuit.nearly(case, found, causes)
+        if more is None:
             break
+        found, state = more, settle(case, more)
     return _by_ending(case, found)
 
 

@@ -44,7 +44,7 @@ from recovery_kit.explain._window import (
     telling,
 )  # fmt: skip
 
-MOST_GUESSES = 3
+MOST_GUESSES = 4
 """Windows guessed together."""
 
 DEPTH = 3
@@ -61,6 +61,9 @@ TRIED = 3
 
 WORK = 6e8
 """Steps of one look through a fog: the fewer keys are asked the more events each has."""
+
+NEARLY = 0.03
+"""Part of what keys differ by that guessed windows leave at most, to be believed without one exact key."""
 
 MOST_EVENTS = 400_000
 """Events of a log beyond which this would take longer than reading the log did."""
@@ -107,10 +110,38 @@ class Guess(NamedTuple):
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
     """More windows beside those found, settled together; None when they do not come to exact zeros."""
-    before = settle(case, found)
-    if (np.abs(before.left) > case.slack).sum() < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
+    if not _worth_it(case, found):
         return None
     return _behind(case, found, list(found), causes, DEPTH, iter(range(MOST_LOOKS)))
+
+
+def nearly(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
+    """Guessed windows beside those found that leave next to nothing, though they put no key exactly right.
+
+    A hundredfold window among others on few keys: its money is beyond doubt, the last event at its edges is not.
+    """
+    if not _worth_it(case, found):
+        return None
+    before = np.abs(settle(case, found).left.astype(float))
+    guesses: list[Guess] = []
+    for _ in range(MOST_GUESSES):
+        more = _guessed(case, list(found), guesses, causes)
+        if more is None:
+            return None
+        guesses = more
+        new = [guess.window(case) for guess in guesses]
+        after = np.abs(settle(case, [*found, *new]).left.astype(float))
+        cost = sum(cost_of(case, w.cause, w.kind, w.place) for w in new)
+        bits = float(np.log2((case.usual + before) / (case.usual + after)).sum()) - cost
+        if bits > 0 and after.sum() <= NEARLY * before.sum():
+            rest = float(after.sum() / before.sum())
+            return [*found, *(replace(w, bits=bits / len(new), rest=rest) for w in new)]
+    return None
+
+
+def _worth_it(case: Case, found: Sequence[Window]) -> bool:
+    off = (np.abs(settle(case, found).left) > case.slack).sum()
+    return bool(off >= FEWEST and not case.wide and len(case.events) <= MOST_EVENTS)
 
 
 def _behind(

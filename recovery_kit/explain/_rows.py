@@ -94,6 +94,8 @@ def of_windows(
         cause = "lag" if window.cause is MISSED and _to_the_end(case, window, hidden) else window.cause.name
         kind = case.kinds[window.kind] if window.kind >= 0 else None
         fits = f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
+        if window.rest:
+            fits = f"leaves {window.rest:.1%} of what the keys differ by; its edges may be some events off"
         incident = _incident(frame, at, cause, kind, "consistent", fits, copies=window.copies)
         incidents.append(incident)
         rows += _shared(case, frame, incident, wanted, window.cause)

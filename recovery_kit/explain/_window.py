@@ -40,7 +40,8 @@ class Window:
     """Rows [begin, end) of some partitions, in each its own; of one type (its number) or all (-1).
 
     ``copies`` says that the rows are those of the redelivered copies. ``fixed`` and ``broken`` are the keys that it put
-    right and wrong when it was found, ``bits`` by how much the former outweigh what the window takes to describe.
+    right and wrong when it was found, ``bits`` by how much the former outweigh what the window takes to describe. ``rest`` is the
+    part of the keys' differences that it leaves, of a window that puts hardly any key exactly right: its edges are guessed.
     """
 
     cause: Cause
@@ -50,6 +51,7 @@ class Window:
     fixed: int = 0
     broken: int = 0
     bits: float = 0.0
+    rest: float = 0.0
 
     @property
     def place(self) -> int:

@@ -52,7 +52,7 @@ def write(folder: Path) -> Path:
         until = START + hour * _HOUR
         replay = _replay(made.records, until)
         told = dedup(replay.events)
-        worst = _run(folder, until, replay, told, totals(told.unique), _held(made, until, put_right))
+        worst = _run(folder, until, replay, told, totals(told), _held(made, until, put_right))
         if hour == _PUT_RIGHT_AFTER:
             put_right = worst
         if hour == _KILLED_AFTER:

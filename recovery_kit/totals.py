@@ -15,7 +15,6 @@ from recovery_kit.dedup import Dedup
 from recovery_kit.errors import TableError
 from recovery_kit.kernels import address, load
 from recovery_kit.repeats import repeated
-from recovery_kit.tables import read_totals
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -98,6 +97,8 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     start, scale = None, kept.table.schema.field("effect").type.scale
     rows, most = len(kept), pc.min_max(kept.table["effect"]).as_py().values()
     if opening is not None:
+        from recovery_kit.tables import read_totals
+
         start = read_totals(opening, what="opening").select(["key", "total"])
         scale = max(scale, start["total"].type.scale)
         rows, most = rows + len(start), [*most, *pc.min_max(start["total"]).as_py().values()]

@@ -96,7 +96,6 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
     consumer._fetcher.PartitionRecords = _Undecoded
     # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
     consumer._cluster.config["allow_auto_create_topics"] = False
-    consumer._cluster._last_refresh_ms = 0  # or the first look at the topics would wait for 0.1 s after the bootstrap's
     return consumer
 
 
@@ -250,6 +249,7 @@ def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | Non
     """
     cluster = consumer._cluster
     cluster.add_topic(topic)
+    cluster._last_refresh_ms = 0  # a look at once: the bootstrap's own, just before, would hold this one up for 0.1 s
     waiting = Waiting()
     looks = 0
     while looks < 3:  # a look already under way may not have asked for this topic

@@ -87,6 +87,7 @@ def test_what_is_used_of_a_consumer_is_there(broker: Kafka) -> None:
         assert isinstance(consumer._cluster.unauthorized_topics, set)
         for name in ("add_topic", "request_update", "partitions_for_topic", "topic_id"):
             assert callable(getattr(consumer._cluster, name))
+        assert "retry_age = now - self._last_refresh_ms" in inspect.getsource(type(consumer._cluster).ttl)
         assert isinstance(MemoryRecords(b"")._buffer, bytes)
 
 

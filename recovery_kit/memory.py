@@ -21,9 +21,6 @@ ask for, is a copy."""
 ROW = 600
 """Bytes that a reject or a tombstone takes, as Python objects, besides its value."""
 
-RESERVED = 2
-"""Address space that allocators reserve, as a multiple of what they use: 1.6 during that dedup and totals."""
-
 EVERY = 32 << 20
 """Bytes kept between two looks, and before the first."""
 
@@ -49,7 +46,7 @@ def room() -> Room:
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     if most != resource.RLIM_INFINITY:
         left = most - psutil.Process().memory_info().vms
-        found.append(Room(left // RESERVED, "what is left of this process's address space (ulimit -v)"))
+        found.append(Room(left, "what is left of this process's address space (ulimit -v)"))
     return min(found)
 
 
@@ -120,7 +117,7 @@ class Watch:
         Bytes kept so far, by ``str(span)``; brought forward by the read.
     until : bool
         Whether the events wanted end at a time. How many of those ahead are older than it cannot be known, so none is
-        counted: only what is there already must leave room for dedup and totals.
+        counted: only what is there already must leave room for the steps after.
     room : callable
         Tells what there is room for.
     """
@@ -149,7 +146,7 @@ class Watch:
     def _said(self, parts: list[Part], kept: int, need: int, found: Room) -> str:
         done, ahead = sum(p.done for p in parts), sum(p.ahead for p in parts)
         delivered = sum(s.tally.delivered for s in self._spans)
-        what = "dedup and totals of these alone" if self._until else "the rest, and dedup and totals of all,"
+        what = "the steps after the replay alone" if self._until else "the rest, and the steps after the replay,"
         fewer = "fewer partitions at a time (partitions), " if len(parts) > 1 else ""
         return (
             f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of {done + ahead:,} offsets, and "

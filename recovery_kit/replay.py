@@ -154,7 +154,7 @@ def replay(
     CorruptLog
         A record batch fails its CRC or cannot be taken apart.
     LogTooLarge
-        What was asked for, with dedup and totals after it, would not fit in memory.
+        What was asked for, with the steps after it, would not fit in memory.
     IncompleteReplay
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """

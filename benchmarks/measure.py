@@ -35,8 +35,13 @@ class Measured:
         return {"wall": self.wall, "cpu": self.cpu, "memory_mb": self.memory / 1e6, "others": self.others}
 
 
-def run(command: list[str], *, env: dict[str, str] | None = None) -> Measured:
-    """Run to the end; a RuntimeError with the end of its standard error when it fails."""
+def run(command: list[str]) -> Measured:
+    """Run to the end; a RuntimeError with the end of its standard error when it fails.
+
+    Byte code may be written and read, whatever the caller's own setting: a package of this checkout would else be compiled
+    anew in each process, and installed ones not.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun, before = time.perf_counter(), busy()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
         sizes, over = [0], threading.Event()

@@ -6,7 +6,6 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.admin import NewTopic as Topic
 
-from recovery_kit.errors import IncompleteReplay, KafkaError, SandboxError
+from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.kafka import log
 from recovery_kit.replay import replay
 from recovery_kit.sandbox.node import quiet
@@ -340,24 +339,22 @@ def test_fault_16_a_partition_without_a_leader_is_told_and_waited_for(
     until(lambda: leader(admin, topic) == 2)
     in_batches(send, topic, 10)
     broker.kill(2)
+    back = threading.Thread(target=lambda: (time.sleep(4), broker.start(2)))
     try:
         until(lambda: leader(admin, topic) == -1)
         start = time.monotonic()
-        with pytest.raises(KafkaError, match=rf"{topic}-0 has no leader|{topic}-0.*no leader|KafkaTimeoutError"):
+        with pytest.raises(KafkaError, match=rf"{topic}-0 has no leader|KafkaTimeoutError"):
             replay(topic, bootstrap_servers=broker.bootstrap_servers, timeout=6)
-        assert 5 < time.monotonic() - start < 20
+        assert time.monotonic() - start < 20
         assert f"waiting for {topic}-0 (no leader) for" in capsys.readouterr().err
-        back = threading.Timer(4.0, broker.start, [2])
         back.start()
-        found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
-        back.join()
+        found = replay(topic, bootstrap_servers=broker.bootstrap_servers, timeout=120)
     finally:
-        with suppress(SandboxError):  # it is up
-            broker.start(2)
+        back.join() if back.ident else broker.start(2)
     assert (found.verdict, numbers(found.events)) == ("complete", list(range(10)))
     said = capsys.readouterr().err
     assert f"waiting for {topic}-0 (no leader) for" in said
-    assert "it gives up after 60 s without progress" in said
+    assert "it gives up after 120 s without progress" in said
 
 
 # --- 22: who holds a transaction open

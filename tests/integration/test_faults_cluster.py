@@ -375,7 +375,7 @@ def test_fault_22_who_holds_the_transaction_open_and_since_when(
         in_batches(send, topic, 2, first=4)
         start = time.monotonic()
         found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
         producer.abort_transaction()
     (note,) = found.notes
     assert note.startswith(f"{topic}-0: 3 records lie behind an open transaction, from offset 3 on; ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
@@ -46,6 +47,17 @@ def transaction(producer: KafkaProducer, topic: str, values: list[bytes], *, com
     producer.begin_transaction()
     write(producer, topic, values)
     producer.commit_transaction() if commit else producer.abort_transaction()
+
+
+def settled(broker: Kafka, topic: str) -> str:
+    """Wait for the markers of transactions that have ended: a broker writes them a moment after it says so."""
+    places, ends = [TopicPartition(topic, 0)], partial(wire.end_offsets, timeout=10)
+    deadline = time.monotonic() + 60
+    with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
+        while ends(consumer, places, committed=True) != ends(consumer, places, committed=False):
+            assert time.monotonic() < deadline, "the transaction has no marker yet"
+            time.sleep(0.05)
+    return topic
 
 
 @contextmanager
@@ -123,6 +135,7 @@ def test_fault_20_the_last_offset_is_a_control_batch(
 ) -> None:
     topic = new_topic()
     transaction(transactional("a"), topic, events(1, 2), commit=True)
+    settled(broker, topic)
     start = time.monotonic()
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
     assert time.monotonic() - start < 20
@@ -155,7 +168,7 @@ def test_fault_21_aborted_transactions_are_counted_and_are_not_events(
     b.commit_transaction()
     transaction(a, topic, events(30), commit=True)
     transaction(b, topic, events(31), commit=False)
-    found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
+    found = replay(settled(broker, topic), bootstrap_servers=broker.bootstrap_servers)
     assert found.verdict == "complete"
     kept = [1, 2, 110, 11, 112, 13, 114, 15, 116, 17, 118, 19, 21, 30]
     assert numbers(found.events) == kept
@@ -169,6 +182,7 @@ def test_fault_21_any_bounds_inside_transactions(
     a = transactional("a")
     for i, commit in enumerate((False, True, False)):
         transaction(a, topic, events(*range(4 * i, 4 * i + 3)), commit=commit)
+    settled(broker, topic)
     kind = "aaac" + "dddc" + "aaac"  # aborted, delivered, control, by offset
     with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
         place = TopicPartition(topic, 0)
@@ -188,6 +202,7 @@ def test_fault_21_a_topic_of_nothing_but_aborted_ones(
     topic = new_topic()
     for i in range(4):
         transaction(transactional("a"), topic, events(i, i, i), commit=False)
+    settled(broker, topic)
     start = time.monotonic()
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
     assert time.monotonic() - start < 20
@@ -212,7 +227,7 @@ def test_fault_22_an_open_transaction_at_the_tail(
     assert one(found.coverage, "end", "high_watermark", "behind_open_transaction") == (2, 6, 4)
     (note,) = found.notes
     assert f"{topic}-0: 4 records lie behind an open transaction, from offset 2 on" in note
-    found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
+    found = replay(settled(broker, topic), bootstrap_servers=broker.bootstrap_servers)
     assert (numbers(found.events), found.notes) == ([1, 2, 3, 4, 5, 6], ())
 
 
@@ -242,7 +257,7 @@ def test_fault_22_records_deleted_that_lie_behind_an_open_transaction(
             assert len(found.events) == 0
     finally:
         a.abort_transaction()
-    assert numbers(replay(topic, bootstrap_servers=servers, since={0: 5}).events) == [5, 6]
+    assert numbers(replay(settled(broker, topic), bootstrap_servers=servers, since={0: 5}).events) == [5, 6]
 
 
 def test_an_open_transaction_and_until_behind_it(

@@ -1,6 +1,7 @@
 """Payloads: the compiled scan and the exact reader give the same rows and the same rejects, for any bytes at all."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -135,11 +136,17 @@ KEYS = st.sampled_from([b"k", b"k", None, b"", b"\xff", "é".encode()])
 STAMPS = st.sampled_from([NOON, NOON, 0, -1, 10**15])
 
 
+IN_SECONDS = replace(SCHEMAS[1], time_unit="s")
+WRAPPED = [n * 2**64 // 1000 + near for n in range(1, 6) for near in (0, 1)]
+"""Seconds of 17 digits whose milliseconds, were they cut to 64 bits, would be a time near 1970."""
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(MESSAGES, KEYS, STAMPS), min_size=1, max_size=8), st.sampled_from(SCHEMAS))
 @example([(b'{"id":"e1","type":"add","value":' + b"0" * 50 + b"1}", b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":"' + b"0" * 120 + b'1"}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":999999999999999999.99}', b"k", NOON)], SCHEMAS[0])
+@example([(b'{"meta":{"id":1,"kind":"add"},"v":1,"\xc3\xa9":"k","ts":%d}' % n, b"k", NOON) for n in WRAPPED], IN_SECONDS)
 @example([(b'{"id":1,"id":2,"type":"add","value":1}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e","type":"add","value":1,"x":"\xf4\x90\x80\x80"}', b"k", NOON)], SCHEMAS[0])
 def test_scan_and_exact_reader_agree(

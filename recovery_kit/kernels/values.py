@@ -153,5 +153,7 @@ def epoch_time(p, length, unit):
     if length > 17:
         return np.int64(0), False
     number, plain = amount_of(p, length, 0)
+    if unit > 0 and not _EARLIEST <= number <= LATEST:  # so that the product fits in 64 bits
+        return number, False
     ms = number * unit if unit > 0 else number // -unit
     return ms, plain and _EARLIEST <= ms <= LATEST

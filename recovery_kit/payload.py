@@ -213,8 +213,8 @@ class Reader:
             return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, column(place)])
 
         def texts(starts: int, data: int) -> pa.Array:
-            size = int(columns[starts][rows])
-            return pa.Array.from_buffers(pa.large_string(), rows, [None, column(starts, rows + 1), column(data, size)])
+            own = columns[data][: int(columns[starts][rows])].copy()  # the next read writes over the room
+            return pa.Array.from_buffers(pa.large_string(), rows, [None, column(starts, rows + 1), pa.py_buffer(own)])
 
         codes = pa.Array.from_buffers(pa.int32(), rows, [None, column(at.CODES)])
         arrays = [

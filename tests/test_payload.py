@@ -207,6 +207,14 @@ def test_one_reader_reads_again_and_again() -> None:
         assert read.events.column("partition").to_pylist() == [0] * n
 
 
+def test_keys_that_fill_the_room_to_its_end_stay_when_it_is_used_again() -> None:
+    reader = Reader(EventSchema(no_key="(no key: one total for all events)"))
+    message = b'{"id":1,"type":"add","value":1}'
+    first = reader.read(pack([message] * 8)).events
+    reader.read(pack([message] * 6, [b"alice"] * 6))
+    assert first.column("key").to_pylist() == ["(no key: one total for all events)"] * 8
+
+
 def test_only_the_bad_ones_of_many_are_rejected() -> None:
     values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":1.25}' % i for i in range(50_000)]
     bad = {7: b"", 20_000: b'{"id":"e","type":"add","value":1}{}', 49_999: b'{"id":"e","type":"add","value":1.234}'}

@@ -175,6 +175,14 @@ def test_texts_of_either_kind_and_rows_in_any_order(kind: pa.DataType) -> None:
     assert column(totals(result.unique).table, "key") == ["a", "b"]
 
 
+def test_chunks_may_be_empty_and_start_anywhere() -> None:
+    table = events(LOG)
+    parts = [table.slice(0, 0), table.slice(0, 2), table.slice(2, 0), table.slice(2)]
+    result = dedup(pa.concat_tables(parts))
+    assert rows(result.unique) == rows(dedup(table).unique)
+    assert rows(totals(result).table) == rows(totals(dedup(table)).table)
+
+
 def test_a_polars_lazy_frame_is_taken() -> None:
     result = dedup(pl.from_arrow(events(LOG)).lazy())
     assert isinstance(result.unique, pl.DataFrame)
@@ -235,8 +243,10 @@ def test_amounts_too_large_to_subtract_are_an_error() -> None:
         dedup(table.set_column(3, "effect", most))
 
 
-def test_two_events_in_one_place_are_an_error() -> None:
-    table = events([*LOG[:2], ("e1", "add", "5.00", "a", 3, "t", 0, 11)])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.uint8()])
+def test_two_events_in_one_place_are_an_error(kind: pa.DataType) -> None:
+    table = events([LOG[1], LOG[0], ("e1", "add", "5.00", "a", 3, "t", 0, 11)])
+    table = table.set_column(8, "offset", table["offset"].cast(kind))
     with pytest.raises(
         TableError, match="2 rows have one place in the log, t partition 0 offset 11: events 'e1' and 'e2'"
     ):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +28,6 @@ NO_FLOATS = (
     "A float cannot hold money exactly, and what it lost cannot be found again: "
     "go back to the text the amounts came from and make decimals of it, such as decimal128(28, 2)"
 )
-
-known_unique: WeakValueDictionary[int, Any] = WeakValueDictionary()
-"""Tables that dedup made, by identity: their ids need not be looked through again."""
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -90,8 +90,7 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     kept = unique.kept if isinstance(unique, Dedup) else _columns.Kept.whole(unique, what="unique")
     needs = ("effect", "key", "time")
     _columns.require(kept.table, needs, what="unique")
-    made_here = isinstance(unique, Dedup) or _columns.known_unique.get(id(unique)) is unique
-    if "event_id" in kept.table.column_names and not made_here:
+    if "event_id" in kept.table.column_names and not isinstance(unique, Dedup):
         _columns.require(kept.table, ("event_id",), what="unique")
         _require_once(kept.table["event_id"])
     start, scale = None, kept.table.schema.field("effect").type.scale

@@ -132,6 +132,14 @@ def test_a_table_made_from_a_unique_one_is_checked_anew() -> None:
         totals(pd.concat([unique, unique]))
 
 
+def test_a_unique_table_that_was_added_to_in_place_is_checked_too() -> None:
+    unique = dedup(FORMS["polars"](events(LOG))).unique
+    assert len(totals(unique).table) == 2
+    unique.extend(unique.clone())
+    with pytest.raises(TableError, match="4 of 8 rows repeat an event id"):
+        totals(unique)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recovery_kit._show import shorten, to_pandas
 from recovery_kit.errors import AmountError, TableError
 from recovery_kit.schema import did_you_mean
-
-if TYPE_CHECKING:
-    pass
 
 DIGITS = 38
 """Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's decimals."""
@@ -33,15 +31,17 @@ NO_FLOATS = (
 def is_text(type_: pa.DataType) -> bool:
     """Whether cells are text, as such or by a dictionary."""
     plain = type_.value_type if pa.types.is_dictionary(type_) else type_
-    return any(is_(plain) for is_ in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    return pa.types.is_string(plain) or pa.types.is_large_string(plain)
 
 
-_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
-    "text": is_text,
-    "decimals": pa.types.is_decimal,
-    "times with a time zone": lambda t: pa.types.is_timestamp(t) and t.tz is not None,
-    "whole numbers": pa.types.is_integer,
+_KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "text": (is_text, "large_string"),
+    "decimals": (lambda t: pa.types.is_decimal128(t) or pa.types.is_decimal256(t), "decimal128(28, 2)"),
+    "times with a time zone": (lambda t: pa.types.is_timestamp(t) and t.tz is not None, "timestamp('ms', 'UTC')"),
+    "whole numbers": (pa.types.is_integer, "int64"),
 }
+"""What a column may be asked to hold: whether a type does (Arrow computes with no decimals of 32 or 64 bits, and hardly with
+string views), and one that does."""
 
 EVENT_KINDS = {
     "event_id": "text",
@@ -153,10 +153,12 @@ def require(table: pa.Table, needs: Iterable[str], *, what: str) -> None:
             near = did_you_mean(name, table.column_names)
             raise TableError(f"{what} has no column {name!r}.{near} It has: {has}")
         kind, found = EVENT_KINDS[name], table.schema.field(name).type
-        if not _KINDS[kind](found):
-            then = f". {NO_FLOATS}" if pa.types.is_floating(found) else ": cast the column"
+        fits, example = _KINDS[kind]
+        if not fits(found):
+            then = f". {NO_FLOATS}" if pa.types.is_floating(found) else f": cast the column, to {example} for instance"
             raise TableError(f"{what}: column {name!r} is {found}; expected {kind}{then}")
-    refuse_nulls({name: table[name].null_count for name in needs}, what=what)
+    # Not null_count, which does not see the nulls in a dictionary's values.
+    refuse_nulls({name: pc.count(table[name], mode="only_null").as_py() for name in needs}, what=what)
 
 
 def refuse_nulls(nulls: Mapping[str, int], *, what: str) -> None:

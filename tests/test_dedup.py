@@ -201,6 +201,9 @@ def test_the_order_of_a_long_table_is_kept() -> None:
 
 FLOATS = events(LOG).set_column(2, "value", pa.array([1.5] * len(LOG)))
 NULLS = events(LOG).set_column(4, "key", pa.array(["a", None] * 3, pa.large_string()))
+NULL_IN_DICTIONARY = events(LOG).set_column(
+    0, "event_id", pa.DictionaryArray.from_arrays(pa.array(range(6), pa.int32()), pa.array([None, *"abcde"]))
+)
 NAIVE = events(LOG).set_column(5, "time", pa.array([0] * len(LOG), pa.timestamp("ms")))
 
 
@@ -209,6 +212,15 @@ NAIVE = events(LOG).set_column(5, "time", pa.array([0] * len(LOG), pa.timestamp(
     [
         (FLOATS, r"events: column 'value' is double; expected decimals\. A float cannot hold money exactly"),
         (NULLS, r"events: column 'key' holds 3 nulls"),
+        (NULL_IN_DICTIONARY, r"events: column 'event_id' holds 1 nulls"),
+        (
+            events(LOG).set_column(2, "value", events(LOG)["value"].cast(pa.decimal64(18, 2))),
+            r"column 'value' is decimal64\(18, 2\); expected decimals: cast the column, to decimal128\(28, 2\) for instance",
+        ),
+        (
+            events(LOG).set_column(4, "key", events(LOG)["key"].cast(pa.string_view())),
+            r"column 'key' is string_view; expected text: cast the column, to large_string for instance",
+        ),
         (NAIVE, r"events: column 'time' is timestamp\[ms\]; expected times with a time zone"),
         (
             events(LOG).rename_columns({"event_id": "eventid"}),

@@ -16,9 +16,11 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,31 +96,45 @@ def _digest(llvm: Any) -> str:
 
 
 def _kept(digest: str) -> tuple[dict[str, tuple[str, int]], bytes] | None:
-    """What an earlier process kept; None where there is nothing, or not what was written."""
+    """What an earlier process of this user kept; None where there is nothing, or not what was written.
+
+    Machine code runs as who loads it: a file that somebody else owns or may write is not taken.
+    """
     try:
-        head, _, code = _file(digest).read_bytes().partition(b"\n")
-        said = json.loads(head)
-        whole = said["sha256"] == hashlib.sha256(code).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+        with _file(digest).open("rb") as file:
+            about = os.fstat(file.fileno())
+            if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return None
+            sum_, _, kept = file.read().partition(b"\n")
+    except (OSError, RuntimeError):
         return None
-    return (said["symbols"], code) if whole else None
+    if sum_ != _sum(kept):
+        return None
+    symbols, _, code = kept.partition(b"\n")
+    return json.loads(symbols), code
 
 
 def _built(digest: str) -> tuple[dict[str, tuple[str, int]], bytes]:
     from recovery_kit.kernels import _build
 
     symbols, code = _build.build()
-    head = {"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols}
-    file = _file(digest)
-    try:
+    kept = json.dumps(symbols).encode() + b"\n" + code
+    # No place to keep it, or no home: compiled in each process.
+    with suppress(OSError, RuntimeError):
+        file = _file(digest)
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "wb") as out:
-            out.write(json.dumps(head).encode() + b"\n" + code)
-        Path(aside).replace(file)
-    except OSError:
-        pass  # no place to keep it: compiled in each process
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(_sum(kept) + b"\n" + kept)
+            Path(aside).replace(file)
+        finally:
+            Path(aside).unlink(missing_ok=True)
     return symbols, code
+
+
+def _sum(kept: bytes) -> bytes:
+    return hashlib.sha256(kept).hexdigest().encode()
 
 
 def _file(digest: str) -> Path:

@@ -215,6 +215,20 @@ def test_keys_that_fill_the_room_to_its_end_stay_when_it_is_used_again() -> None
     assert first.column("key").to_pylist() == ["(no key: one total for all events)"] * 8
 
 
+def test_a_schema_of_more_than_64_steps() -> None:
+    paths = {role: [f"{role}{i}" for i in range(25)] for role in ("id", "type", "value")}
+    schema = EventSchema(**{role: ".".join(path) for role, path in paths.items()})
+    parts = [
+        "{" + ":{".join(json.dumps(name) for name in paths[role]) + f":{value}" + "}" * 24
+        for role, value in (("id", '"e1"'), ("type", '"add"'), ("value", "5"))
+    ]
+    whole = (parts[0] + "," + parts[1][1:] + "," + parts[2][1:] + "}").encode()
+    twice = whole[:-1] + b',"id0":{}}'
+    messages = pack([whole, twice], [b"k"] * 2)
+    assert both(messages, schema) == exact(messages, schema)
+    assert [len(row) for row in both(messages, schema)] == [7, 2]
+
+
 def test_only_the_bad_ones_of_many_are_rejected() -> None:
     values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":1.25}' % i for i in range(50_000)]
     bad = {7: b"", 20_000: b'{"id":"e","type":"add","value":1}{}', 49_999: b'{"id":"e","type":"add","value":1.234}'}

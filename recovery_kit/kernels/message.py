@@ -239,9 +239,11 @@ def fields(p, end, state):
                         return False
                     edge = _edge(at, p - at, node, state, guess)
                     if edge >= 0:
-                        if seen & (1 << edge):
+                        # Of a schema with more than 64 edges two share a bit: such a message is the exact reader's.
+                        bit = 1 << (edge & 63)
+                        if seen & bit:
                             return False
-                        seen |= 1 << edge
+                        seen |= bit
                         guess = edge + 1
                 p = _blank(p + 1, end)
                 if p >= end or byte(p) != _COLON:

@@ -123,7 +123,8 @@ def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
         return frame.lazy().collect().to_arrow(), form
     if form == "pandas" and kind == "DataFrame":
         try:
-            return pa.Table.from_pandas(frame, preserve_index=False), form
+            # A copy of what is numpy's: Arrow would share it, and a result would change with the table that was given.
+            return pa.Table.from_pandas(frame.copy(), preserve_index=False), form
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise TableError(f"{what} has a column of mixed types: {shorten(error, 200)}") from error
     raise TableError(f"{what} is a {kind}; expected a pandas, polars or pyarrow table")

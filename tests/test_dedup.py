@@ -175,6 +175,13 @@ def test_texts_of_either_kind_and_rows_in_any_order(kind: pa.DataType) -> None:
     assert column(totals(result.unique).table, "key") == ["a", "b"]
 
 
+def test_a_table_that_is_changed_afterwards_changes_no_result() -> None:
+    given = events(LOG).to_pandas()  # its numbers and times are numpy's
+    result = dedup(given)
+    given.loc[0, "offset"] = 99
+    assert places(result.unique) == [("t", 0, 10), ("t", 0, 11), ("t", 0, 12)]
+
+
 def test_chunks_may_be_empty_and_start_anywhere() -> None:
     table = events(LOG)
     parts = [table.slice(0, 0), table.slice(0, 2), table.slice(2, 0), table.slice(2)]

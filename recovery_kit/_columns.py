@@ -31,7 +31,7 @@ NO_FLOATS = (
 def is_text(type_: pa.DataType) -> bool:
     """Whether cells are text, as such or by a dictionary."""
     plain = type_.value_type if pa.types.is_dictionary(type_) else type_
-    return pa.types.is_string(plain) or pa.types.is_large_string(plain)
+    return any(is_(plain) for is_ in (pa.types.is_string, pa.types.is_large_string))
 
 
 _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {

@@ -146,7 +146,9 @@ WRAPPED = [n * 2**64 // 1000 + near for n in range(1, 6) for near in (0, 1)]
 @example([(b'{"id":"e1","type":"add","value":' + b"0" * 50 + b"1}", b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":"' + b"0" * 120 + b'1"}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":999999999999999999.99}', b"k", NOON)], SCHEMAS[0])
-@example([(b'{"meta":{"id":1,"kind":"add"},"v":1,"\xc3\xa9":"k","ts":%d}' % n, b"k", NOON) for n in WRAPPED], IN_SECONDS)
+@example(
+    [(b'{"meta":{"id":1,"kind":"add"},"v":1,"\xc3\xa9":"k","ts":%d}' % n, b"k", NOON) for n in WRAPPED], IN_SECONDS
+)
 @example([(b'{"id":1,"id":2,"type":"add","value":1}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e","type":"add","value":1,"x":"\xf4\x90\x80\x80"}', b"k", NOON)], SCHEMAS[0])
 def test_scan_and_exact_reader_agree(

@@ -17,6 +17,9 @@ from kafka.protocol.frame import KafkaBytes
 
 _LATER = BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError
 
+_LARGE = 1 << 16
+"""Bytes of a response from which on a copy is worth saving; a broker's part of a raw SASL exchange must come as bytes."""
+
 
 def in_place(manager: KafkaConnectionManager) -> None:
     """Let the connections that a manager will make receive in place."""
@@ -31,7 +34,7 @@ def in_place(manager: KafkaConnectionManager) -> None:
 
 
 class _Frame(KafkaBytes):  # type: ignore[misc]
-    """A response; the rest of it is read without a copy."""
+    """A large response; the rest of it is read without a copy."""
 
     def read(self, nbytes: int | None = None) -> Any:
         if nbytes is not None:
@@ -65,7 +68,8 @@ def _receive(sock: Any, parser: Any) -> bytes:
     if not parser._receiving:
         return bytes(_some(sock.recv(4 - parser._header.tell())))
     frame = parser._rbuffer
-    frame.__class__ = _Frame
+    if len(frame) >= _LARGE:
+        frame.__class__ = _Frame
     at = frame.tell()
     if at >= len(frame) - 1:
         return bytes(_some(sock.recv(1)))

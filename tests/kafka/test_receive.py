@@ -115,6 +115,24 @@ def test_a_large_frame_goes_into_its_buffer_at_once(pair: tuple[socket.socket, s
     assert handed == 4 + 1  # the length and the last byte
 
 
+@pytest.mark.parametrize(("size", "kind"), [(1, bytes), (900, bytes), (1 << 16, memoryview)])
+def test_a_small_response_is_read_as_bytes(pair: tuple[socket.socket, socket.socket], size: int, kind: type) -> None:
+    """As what a broker answers in a raw SASL exchange (SaslHandshake v0), which kafka-python decodes as text."""
+    ours, theirs = pair
+    theirs.sendall(size.to_bytes(4, "big") + b"r=" * (size // 2) + b"r" * (size % 2))
+    kinds = []
+
+    class Kinds(Frames):
+        def _process_response(self, read_buffer: KafkaBytes) -> tuple[int, bytes]:
+            kinds.append(type(read_buffer.read()))
+            return 0, b""
+
+    parser = Kinds()
+    while not kinds:
+        parser.receive_bytes(receive._receive(ours, parser))
+    assert kinds == [kind]
+
+
 @pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x05", b"\0\0\0\x05abc"])
 def test_a_connection_that_ends_early_is_an_error(pair: tuple[socket.socket, socket.socket], sent: bytes) -> None:
     ours, theirs = pair

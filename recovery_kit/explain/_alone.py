@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._edges import REACH, Aim, Task, edges, settled, sums
+from recovery_kit.explain._edges import Aim, Task, edges, settled, sums
 from recovery_kit.explain._meet import Seen, candidates
 from recovery_kit.explain._window import (
     BROKEN,
@@ -27,6 +27,9 @@ from recovery_kit.explain._window import (
 
 CLEARLY = 4.0
 """Bits less of what is left of a partition's keys, for which it counts as part of a window that puts none of them right."""
+
+LAST = 4
+"""Events at the end of a partition that may belong to no key that tells whether they were missed."""
 
 LOOKED_AT = 32
 """Candidates of which the edges are settled before the best is taken."""
@@ -140,7 +143,7 @@ def _up_to_the_end(case: Case, windows: list[Window], at: int) -> Window:
     off = keys_off(case, settle(case, windows))
     for number, (place, begin, end) in enumerate(window.spans):
         high = case.places[place][3]
-        if 0 < high - end <= REACH:
+        if 0 < high - end <= LAST:
             spans = (*window.spans[:number], (place, begin, high), *window.spans[number + 1 :])
             longer = replace(window, spans=spans)
             if keys_off(case, settle(case, [*windows[:at], longer, *windows[at + 1 :]])) <= off:

@@ -53,7 +53,7 @@ DEPTH = 3
 FOGS = (25, 150, 700)
 """How many amounts the guessed windows may come to for one key, from near their guessed edges to farther away."""
 
-MOST_LOOKS = 24
+MOST_LOOKS = 10
 """Looks through fog in one pursuit."""
 
 TRIED = 3

@@ -214,6 +214,8 @@ def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
 def _said(case: Case, part: Part) -> str:
     frame = _frame(case, part)
     name = f"'{shorten(frame['event_id'][0], 40)}'"
+    if part.edge:
+        return f"the edge of the incident lies past {name} of this key, which comes to {number(decimal(part.amount, case.scale))}"
     what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(part.table, "event ")
     what += name if len(frame) == 1 else f"{name} or one of {len(frame) - 1:,} more with the same amount"
     times = f" ({part.factor} times its amount)" if part.factor else ""

@@ -45,6 +45,7 @@ class Part(NamedTuple):
     table: str  # "events", "copies" or "conflicts"
     rows: tuple[int, ...]
     factor: str = ""
+    edge: bool = False  # an incident's edge lies past these events, for this key
 
 
 class Finding(NamedTuple):
@@ -122,7 +123,7 @@ def _of_key(own: Own, amount: int, decoys: _Decoys, slips: list[Slip], *, plain:
     """The simplest match; the edges of windows are moved before two causes are put together."""
     for slip in [None, *slips]:
         rest = amount - slip.amount if slip else amount
-        part = (Part(slip.cause, slip.amount, "events", slip.rows),) if slip else ()
+        part = (Part(slip.cause, slip.amount, "events", slip.rows, edge=True),) if slip else ()
         if slip and abs(rest) <= own.slack:
             return Finding(part, True, decoys.chance(amount, _among([s.amount for s in slips], own.slack)))
         if known := [p for p in own.known if abs(p.amount - rest) <= own.slack]:

@@ -13,7 +13,7 @@ from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain import _proven, _rejects, _rows
 from recovery_kit.explain._case import Case, decimals, open_case
-from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, settle
+from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.explain.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _from_totals(case: Case) -> tuple[list[Row], list[_rows.Incident]]:
     windows = _incidents.search(case)
     rows, incidents = _rows.of_windows(case, windows, _off(case))
     state = settle(case, windows)
-    return rows + _one_by_one(case, state, _left(case, rows)), incidents
+    return rows + _one_by_one(case, windows, state, _left(case, rows)), incidents
 
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
@@ -122,13 +122,15 @@ def _left(case: Case, rows: list[Row]) -> dict[int, int]:
     return {k: left for k, amount in told.items() if abs(left := case.difference[k] - amount) > case.slack}
 
 
-def _one_by_one(case: Case, state: State, left: dict[int, int], causes: tuple[Cause, ...] = CAUSES) -> list[Row]:
+def _one_by_one(
+    case: Case, windows: list[Window], state: State, left: dict[int, int], causes: tuple[Cause, ...] = CAUSES
+) -> list[Row]:
     """Single events; but a key that one side lacks has a reason of its own."""
     statuses = case.keys["status"].to_list()
     both = {k: amount for k, amount in left.items() if statuses[k] not in _MISSING}
-    from recovery_kit.explain import _single
+    from recovery_kit.explain import _single, _slips
 
-    found = _single.singles(case, state, both, causes)
+    found = _single.singles(case, state, both, causes, _slips.slips(case, windows, state, both))
     return [row for key, finding in found.items() for row in _rows.of_finding(case, key, both[key], finding)]
 
 
@@ -171,7 +173,7 @@ def _beyond_the_list(
     windows = _incidents.search(smaller, causes)
     more, shared = _rows.of_windows(smaller, windows, set(left), after=len(incidents))
     state = settle(smaller, windows)
-    more += _one_by_one(smaller, state, _left(smaller, more), causes)
+    more += _one_by_one(smaller, windows, state, _left(smaller, more), causes)
     return rows + more, incidents + shared
 
 

@@ -25,7 +25,11 @@ SIGNS = np.array([1, -1, 1, -1])
 
 @dataclass
 class Case:
-    """One incident: the log as an events table, what the system holds and processed, and why (key, cause, cents)."""
+    """One incident: the log as an events table, what the system holds and processed, and why (key, cause, cents).
+
+    ``alone`` has, by key, the cents of mistakes made on single events and not by windows, ``lonely`` those of windows that touch no
+    other key; ``kinds`` the kinds of mistakes drawn.
+    """
 
     seed: int
     story: str
@@ -33,6 +37,9 @@ class Case:
     expected: pa.Table
     processed: pa.Table
     truth: dict[tuple[str, str], int]
+    alone: dict[str, list[int]]
+    lonely: dict[str, int]
+    kinds: tuple[str, ...]
 
 
 def make(seed: int, *, events: int | None = None, keys: int | None = None, causes: int | None = None) -> Case:
@@ -50,7 +57,7 @@ def make(seed: int, *, events: int | None = None, keys: int | None = None, cause
     state = _State(log, rng, partitions, span, keys)
     told = [_CAUSES[str(kind)](state) for kind in kinds]
     story = f"{n:,} events, {keys:,} keys, {partitions} partitions {'by key' if keyed else 'spread'}, {amounts}, {span // MINUTE} min"
-    return _case(seed, f"{story}: {'; '.join(told) or 'nothing wrong'}", log, state, keys)
+    return _case(seed, f"{story}: {'; '.join(told) or 'nothing wrong'}", log, state, keys, tuple(kinds.tolist()))
 
 
 def _log(
@@ -122,6 +129,8 @@ class _State:
         self.sign = np.zeros(log["n"], bool)
         self.factor = np.ones(log["n"], dtype=object)
         self.later: set[int] = set()
+        self.alone: set[int] = set()
+        self.windows: list[Any] = []
         self.hand: list[tuple[int, int]] = []
 
     def window(self, *, one: bool | None = None) -> tuple[Any, str]:
@@ -140,18 +149,22 @@ class _State:
         return inside, told
 
     def some(self, most: int = 10) -> Any:
-        return self.rng.choice(self.log["n"], int(self.rng.integers(1, most + 1)), replace=False)
+        chosen = self.rng.choice(self.log["n"], int(self.rng.integers(1, most + 1)), replace=False)
+        self.alone |= set(chosen.tolist())
+        return chosen
 
 
 def _missed(s: _State) -> str:
     inside, told = s.window()
     s.unseen |= inside
+    s.windows.append(np.unique(s.log["event"][inside]))
     return f"missed {told}"
 
 
 def _rewound(s: _State) -> str:
     inside, told = s.window(one=True)
     s.again |= inside & (s.log["copy"] == 0)
+    s.windows.append(s.log["event"][inside & (s.log["copy"] == 0)])
     return f"applied twice {told}"
 
 
@@ -165,6 +178,7 @@ def _sign(s: _State) -> str:
     kind = int(s.rng.integers(4))
     events = s.log["event"][inside & (s.log["copy"] == 0)]
     s.sign[events[s.log["kind"][events] == kind]] = True
+    s.windows.append(events[s.log["kind"][events] == kind])
     return f"wrong sign of {TYPES[kind]} in {told}"
 
 
@@ -173,6 +187,7 @@ def _scaled(s: _State) -> str:
     kind = int(s.rng.integers(4))
     events = s.log["event"][inside & (s.log["copy"] == 0)]
     s.factor[events[s.log["kind"][events] == kind]] = 100
+    s.windows.append(events[s.log["kind"][events] == kind])
     return f"hundredfold {TYPES[kind]} in {told}"
 
 
@@ -183,6 +198,7 @@ def _lag(s: _State) -> str:
     if s.rng.random() < 0.7:
         tail &= s.log["partition"] == where
     s.lagging |= tail
+    s.windows.append(np.unique(s.log["event"][tail]))
     return f"lag {behind / 1000:.0f} s of {where}"
 
 
@@ -196,6 +212,7 @@ def _single_twice(s: _State) -> str:
     copies = np.flatnonzero(s.log["copy"] == 1)
     chosen = copies[s.rng.permutation(len(copies))[: int(s.rng.integers(1, 20))]]
     s.again[chosen] = True
+    s.alone |= set(s.log["event"][chosen].tolist())
     return f"{len(chosen)} redelivered twice"
 
 
@@ -214,6 +231,7 @@ def _single_sign(s: _State) -> str:
 def _conflict(s: _State) -> str:
     conflicts = np.unique(s.log["event"][s.log["copy"] == 3])
     s.later |= set(s.rng.permutation(conflicts)[:4].tolist())
+    s.alone |= s.later
     return f"{len(s.later)} conflicts"
 
 
@@ -232,16 +250,29 @@ _CAUSES = {
     "one missed": _single_missed, "one twice": _single_twice, "one factor": _single_factor, "one sign": _single_sign,
     "conflict": _conflict, "hand": _by_hand,
 }  # fmt: skip
+WINDOWS = ("missed", "rewound", "batch", "sign", "scaled", "lag")
 _WEIGHTS = np.array([4, 1.5, 1, 3, 0.5, 2, 1.5, 1.5, 1.5, 1, 1, 1]) / 19.5
 
 
-def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int) -> Case:
+def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int, kinds: tuple[str, ...]) -> Case:
     names = [f"k{number:05d}" for number in range(keys)]
     applied: dict[int, int] = {}
     lines: list[tuple[str, str, int]] = []
     truth: dict[tuple[str, str], int] = defaultdict(int)
+    alone: dict[str, list[int]] = defaultdict(list)
+    lonely: dict[str, int] = defaultdict(int)
+    s.alone.update(event for window in s.windows if len(window) <= FEW for event in window.tolist())
+    apart = {event for window in s.windows if len(np.unique(log["key"][window])) == 1 for event in window.tolist()}
     skipped: dict[int, str] = {}
     key, plain = log["key"], log["plain"]
+
+    def off(event: int, cause: str, amount: int) -> None:
+        truth[names[key[event]], cause] += amount
+        if event in s.alone:
+            alone[names[key[event]]].append(amount)
+        elif event in apart:
+            lonely[names[key[event]]] += amount
+
     hold = s.unseen | s.lagging
     last = np.full(
         s.partitions, -1
@@ -266,23 +297,23 @@ def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int) -> C
             if copy != 3:
                 if s.sign[event]:
                     base = -effect
-                    truth[name, "wrong_sign"] -= 2 * effect
+                    off(event, "wrong_sign", -2 * effect)
                 elif s.factor[event] != 1:
                     base = effect * int(s.factor[event])
-                    truth[name, "wrong_factor"] += base - effect
+                    off(event, "wrong_factor", base - effect)
             applied[event] = base
             lines.append((f"e{event:07d}", name, base))
             if copy == 3:
-                truth[name, "conflict"] += effect - int(plain[event])
+                off(event, "conflict", effect - int(plain[event]))
             if s.again[at] and copy != 3:
                 lines.append((f"e{event:07d}", name, effect))
-                truth[name, "applied_twice"] += effect
+                off(event, "applied_twice", effect)
         elif s.again[at]:
             lines.append((f"e{event:07d}", name, effect))
-            truth[name, "applied_twice"] += effect
+            off(event, "applied_twice", effect)
     for event, why in skipped.items():
         if event not in applied:
-            truth[names[key[event]], why] -= int(plain[event])
+            off(event, why, -int(plain[event]))
     for event in s.later:
         if event not in applied and event not in skipped:
             raise AssertionError(f"seed {seed}: event {event} vanished")
@@ -292,7 +323,62 @@ def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int) -> C
     totals: dict[str, int] = defaultdict(int)
     for _, name, effect in lines:
         totals[name] += effect
-    return Case(seed, story, _events(log, names), _totals(totals), _processed(lines), dict(truth))
+    return Case(
+        seed,
+        story,
+        _events(log, names),
+        _totals(totals),
+        _processed(lines),
+        dict(truth),
+        dict(alone),
+        dict(lonely),
+        kinds,
+    )
+
+
+MISTAKES = (-1, 1, -2, 9, 99, 999)
+"""What a missed event adds to its key's total, in its own amount; one applied twice, with its sign turned, ten-, hundred-, thousandfold."""
+
+CHANCE = 0.02
+
+FEW = 3
+"""Events of a window that says no more of itself than as many single events would."""
+
+
+def not_to_be_told(case: Case) -> dict[str, int]:
+    """By key, the cents of mistakes on single events, or on windows of as few, that no method can tell from chance by totals alone.
+
+    An argument of its own, that knows nothing of what a search finds: as many random mistakes on random events of other
+    keys are added up, and it is counted how often as many events of this key, or fewer, come to just that sum. Where more than
+    one in fifty strange sums would be explained so, that the true one is explained says nothing. Three mistakes and more on
+    one key are not tried: hundreds of events, taken three at a time, come to any sum. A window that touches one key alone is one
+    of all the windows on that key's events, and is tried against strange sums of as many events likewise.
+    """
+    rng = np.random.default_rng(case.seed)
+    unique = case.events.drop_duplicates("event_id")
+    effects = (unique["effect"].astype("float64").to_numpy() * 100).round().astype(np.int64)
+    owners = unique["key"].to_numpy()
+    found = {}
+    for key, amounts in case.alone.items():
+        own = np.unique(np.multiply.outer(effects[owners == key], MISTAKES))
+        if len(amounts) > 2:
+            found[key] = sum(map(abs, amounts))
+            continue
+        strange = rng.choice(effects, (200, len(amounts))) * rng.choice(MISTAKES, (200, len(amounts)))
+        sums = strange.sum(axis=1)
+        met = np.isin(sums, own)
+        if len(amounts) == 2:
+            met |= np.array([np.isin(total - own, own).any() for total in sums])
+        if met.mean() > CHANCE:
+            found[key] = sum(map(abs, amounts))
+    for key, amount in case.lonely.items():
+        run = np.append(0, np.cumsum(effects[owners == key][:1_000]))
+        windows = np.unique(np.subtract.outer(run, run))
+        length = max(1, abs(amount) // max(int(np.median(np.abs(effects))), 1))
+        strange = rng.choice(effects, (200, min(length, 500))).sum(axis=1)
+        if np.isin(strange, windows).mean() > CHANCE:
+            found[key] = found.get(key, 0) + abs(amount)
+    return found
 
 
 def _events(log: dict[str, Any], names: list[str]) -> pd.DataFrame:

@@ -53,7 +53,7 @@ def _refined(case: Case, state: State, seen: Seen) -> Window | None:
     if seen.place >= 0:
         window = _in_place(case, state, window, seen)
     else:
-        window = _earned(case, state, replace(window, spans=settled(case, window, state, Aim())))
+        window = _earned(case, state, _settled(case, window, state))
     return _judged(case, state, window, seen)
 
 
@@ -74,6 +74,38 @@ def _earned(case: Case, state: State, window: Window) -> Window:
     less = [float(np.log2((unit + was) / (unit + after)).sum()) for was in before]
     kept = (span for span, show, bits in zip(window.spans, shows, less, strict=True) if show or bits > CLEARLY)
     return replace(window, spans=tuple(kept))
+
+
+def _settled(case: Case, window: Window, state: State) -> Window:
+    """Settle a window's edges; in a partition where it puts no key right they are where the others' are, by arrival."""
+    made = replace(window, spans=settled(case, window, state, Aim()))
+    down = window.cause.down
+    left, slack = state.left * down, case.slack * down
+    task = Task(case, made, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())
+    parts = [sums(task, begin, end) for _, begin, end in made.spans]
+    after = np.abs(left - np.sum(parts, axis=0, dtype=np.int64))
+    shows = [bool(((part != 0) & (after <= slack)).any()) for part in parts]
+    if all(shows) or sum(shows) < 2:
+        return made
+    telling = [span for span, show in zip(made.spans, shows, strict=True) if show and span[2] > span[1]]
+    first = float(np.median([case.arrival[begin] for _, begin, _ in telling]))
+    last = float(np.median([case.arrival[end - 1] for _, _, end in telling]))
+    return replace(
+        made,
+        spans=tuple(
+            span if show else _between(case, window, span, first, last)
+            for span, show in zip(made.spans, shows, strict=True)
+        ),
+    )
+
+
+def _between(case: Case, window: Window, span: tuple[int, int, int], first: float, last: float) -> tuple[int, int, int]:
+    place, _, end = span
+    _, _, low, high = case.places[place]
+    begin = low + int(np.searchsorted(case.arrival[low:high], first))
+    to_the_end = end == high and window.cause is MISSED
+    end = high if to_the_end else low + int(np.searchsorted(case.arrival[low:high], last, side="right"))
+    return place, begin, max(begin, end)
 
 
 def drawn(case: Case, seen: Seen) -> Window:
@@ -128,7 +160,7 @@ def together(case: Case, found: Sequence[Window]) -> list[Window]:
     for at, window in enumerate(made):
         side = case.copied if window.copies else case
         state = settle(case, made[:at] + made[at + 1 :])
-        made[at] = replace(window, spans=settled(side, window, state, Aim()))
+        made[at] = _settled(side, window, state)
         if window.cause is MISSED and window.kind < 0:
             made[at] = _up_to_the_end(case, made, at)
     return joined(made)

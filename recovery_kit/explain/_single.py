@@ -108,7 +108,23 @@ def singles(
         plain = case.wide or bool(case.slack)
         if finding := _of_key(own, amount, decoys, (slips or {}).get(key, []), plain=plain):
             found[key] = finding
-    return _believed(found, len(left))
+    return _late(case, state, _believed(found, len(left)))
+
+
+def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Finding]:
+    """A missed event is lag where nothing that was applied comes after it in its partition."""
+
+    def single(p: Part) -> bool:
+        return p.cause == "missed" and p.table == "events" and len(p.rows) == 1
+
+    seen = (case.span[0] >= 0) & ~state.hidden
+    seen[[p.rows[0] for f in found.values() if f.sure for p in f.parts if single(p)]] = False
+    ends = [(begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end) for _, _, begin, end in case.places]  # fmt: skip
+
+    def named(p: Part) -> Part:
+        return p._replace(cause="lag") if single(p) and any(last < p.rows[0] < end for last, end in ends) else p
+
+    return {key: f._replace(parts=tuple(named(p) for p in f.parts)) if f.sure else f for key, f in found.items()}
 
 
 def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:

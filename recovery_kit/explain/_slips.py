@@ -46,7 +46,17 @@ def slips(case: Case, windows: Sequence[Window], state: State, left: dict[int, i
                             row,
                             (rows, sign),
                         )
-    return {key: [slip for slip, _ in options] for key, options in made.items()}
+    return {key: [slip for slip, _ in options] + _both(options) for key, options in made.items()}
+
+
+def _both(options: list[tuple[Slip, object]]) -> list[Slip]:
+    """Two edges moved, where that comes to one cause."""
+    return [
+        Slip(one.cause, one.amount + other.amount, one.rows + other.rows)
+        for at, (one, side) in enumerate(options)
+        for other, there in options[at + 1 :]
+        if side != there and one.cause == other.cause and one.amount + other.amount
+    ]
 
 
 def _free(case: Case, window: Window, rows: range, settled: Bools) -> list[int]:

@@ -1,0 +1,87 @@
+"""The search from totals alone: windows behind windows, edges that no key settles, and matches that chance would give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recovery_kit.explain import _sweep, explain
+from recovery_kit.explain._single import Finding, _believed
+from tests.events import rows
+from tests.test_explain import LOG, adds_up, apply, effect, make_log, money, off_by, reconciled, told
+
+
+def test_a_hundredfold_window_among_others_on_few_keys() -> None:
+    log = make_log(11, count=6_000, keys=20, partitions=2)
+    lost = {e[0] for e in log if 1_000_000 <= e[4] < 1_700_000}
+    large = {e[0] for e in log if e[1] == "subtract" and 3_000_000 <= e[4] < 3_600_000}
+    wrong = {e[0] for e in log if e[1] == "add" and 4_500_000 <= e[4] < 4_800_000}
+    applied = [(i, k, 100 * a if i in large else -a if i in wrong else a) for i, k, a in apply(log) if i not in lost]
+    truth = [(e[3], -effect(e), "missed") for e in log if e[0] in lost]
+    truth += [(e[3], 99 * effect(e), "wrong_factor") for e in log if e[0] in large]
+    truth += [(e[3], -2 * effect(e), "wrong_sign") for e in log if e[0] in wrong]
+    r, d = reconciled(log, applied)
+    found = explain(r, d)
+    assert adds_up(found, r)
+    assert told(found) == off_by(truth)
+
+
+def test_a_key_at_an_edge_that_is_off_by_an_event_too() -> None:
+    lost = [e for e in LOG if e[6] == 1 and 700 <= e[7] < 1_000]
+    last = lost[-1]  # no key but its own tells whether the window holds it, and that one is off by something else
+    other = next(e for e in LOG if e[3] == last[3] and e[7] < 600)
+    ids = {e[0] for e in lost}
+    applied = [(i, k, 1_000 * a if i == other[0] else a) for i, k, a in apply(LOG) if i not in ids]
+    r, d = reconciled(LOG, applied)
+    found = told(explain(r, d))
+    assert found == off_by(
+        [*((e[3], -effect(e), "missed") for e in lost), (other[3], 999 * effect(other), "wrong_factor")]
+    )
+
+
+def test_the_last_event_of_a_partition_missed_is_lag_and_one_before_it_is_not() -> None:
+    there = [e for e in LOG if e[6] == 0]
+    for gone, cause in ((there[-1], "lag"), (there[-9], "missed")):
+        r, d = reconciled(LOG, [a for a in apply(LOG) if a[0] != gone[0]])
+        assert told(explain(r, d)) == {(gone[3], cause): -effect(gone)}
+
+
+@pytest.mark.parametrize(("matched", "keys", "believed"), [(1, 60, 0), (9, 60, 9), (1, 10, 1), (0, 5, 0)])
+def test_one_match_says_little_where_many_keys_are_off_and_nine_say_a_lot(
+    matched: int, keys: int, believed: int
+) -> None:
+    found = {key: Finding((), sure=True, chance=0.001) for key in range(matched)}
+    found[99] = Finding((), sure=True, chance=0.3)
+    assert sum(f.sure for f in _believed(found, keys).values()) == believed
+
+
+amounts = st.lists(st.integers(-9, 9), min_size=1, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(amounts, st.lists(st.integers(-20, 20), max_size=4, unique=True)), min_size=1, max_size=4), st.integers(0, 2))  # fmt: skip
+def test_pairs_of_prefix_sums_are_all_found(groups: list[tuple[list[int], list[int]]], slack: int) -> None:
+    sums = [np.append(0, np.cumsum(a)).astype(np.int64) for a, _ in groups]
+    starts = np.append(0, np.cumsum([len(s) for s in sums])).astype(np.int64)
+    prefix = np.concatenate(sums)
+    owned = np.append(0, np.cumsum([len(t) for _, t in groups])).astype(np.int64)
+    targets = np.array([t for _, ts in groups for t in ts], np.int64)
+    order = _sweep.sort_each(starts, prefix)
+    counts, i, j = _sweep.pairs(starts, prefix, order, owned, targets, slack, 10_000)
+    ends, first = _sweep.tails(starts, prefix, order, owned, targets, slack, 10_000)
+    for at, (run, (_, wanted)) in enumerate(zip(sums, groups, strict=True)):
+        every = [(a, b) for t in wanted for a in range(len(run)) for b in range(a + 1, len(run)) if abs(run[b] - run[a] - t) <= slack]  # fmt: skip
+        one = slice(counts[at], counts[at + 1])
+        assert sorted(zip(i[one].tolist(), j[one].tolist(), strict=True)) == sorted(every)
+        assert sorted(first[ends[at] : ends[at + 1]].tolist()) == sorted(a for a, b in every if b == len(run) - 1)
+
+
+def test_what_is_ambiguous_lists_the_true_event() -> None:
+    log = [(e[0], e[1], money(500 + 500 * (n % 4)), *e[3:]) for n, e in enumerate(LOG)]
+    gone = log[20]
+    r, d = reconciled(log, [a for a in apply(log) if a[0] != gone[0]])
+    (row,) = rows(explain(r, d).causes)
+    assert row["grade"] == "ambiguous"
+    assert "missed" in row["evidence"]

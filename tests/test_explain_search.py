@@ -85,3 +85,12 @@ def test_what_is_ambiguous_lists_the_true_event() -> None:
     (row,) = rows(explain(r, d).causes)
     assert row["grade"] == "ambiguous"
     assert "missed" in row["evidence"]
+
+
+def test_two_windows_with_a_while_between_them_are_not_one() -> None:
+    wrong = {e[0] for e in LOG if e[1] == "add" and (1_000_000 <= e[4] < 1_400_000 or 1_460_000 <= e[4] < 1_900_000)}
+    applied = [(i, k, -a if i in wrong else a) for i, k, a in apply(LOG)]
+    r, d = reconciled(LOG, applied)
+    found = explain(r, d)
+    assert told(found) == off_by([(e[3], -2 * effect(e), "wrong_sign") for e in LOG if e[0] in wrong])
+    assert len(found.incidents) == 2

@@ -18,6 +18,7 @@ from dataclasses import replace
 from recovery_kit.explain import _pursuit
 from recovery_kit.explain._alone import best_alone, keys_off, together
 from recovery_kit.explain._case import Case
+from recovery_kit.explain._holes import pierced
 from recovery_kit.explain._window import CAUSES, MISSED, Cause, State, Window, settle
 
 MOST_INCIDENTS = 16
@@ -44,6 +45,8 @@ def _more(case: Case, found: list[Window], state: State, causes: tuple[Cause, ..
         return
     if new := best_alone(case, state, causes):
         yield together(case, [*found, new])
+    if apart := pierced(case, found):
+        yield apart
     if several := _pursuit.pursue(case, found, causes):
         yield together(case, several)
 

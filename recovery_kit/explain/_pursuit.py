@@ -80,6 +80,9 @@ LONGEST = 0.6
 TRIES = 6
 """First guesses of which the edges are settled, before one is taken."""
 
+CLOSE = 0.02
+"""How near the end of the log a missed window may be guessed to end, in its own lengths, to be taken for lag."""
+
 LEAST = 3.0
 """Bits by which a guess must make what is left smaller."""
 
@@ -299,6 +302,10 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
     if not guess.tail:
         end = _sweep.press(at, at + 1, begin, at, 1, key, pull, rest, across, begin + 1, len(rows), end)
     begin = _sweep.press(at[::-1].copy(), at, end, at + 1, -1, key, pull, rest, across, 0, end - 1, begin)
+    if guess.cause is MISSED and len(rows) - end <= CLOSE * (
+        end - begin
+    ):  # more likely lag than a window that just ends there
+        return guess._replace(begin=int(begin), end=len(rows), tail=True)
     return guess._replace(begin=int(begin), end=int(end))
 
 

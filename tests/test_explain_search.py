@@ -94,3 +94,12 @@ def test_two_windows_with_a_while_between_them_are_not_one() -> None:
     found = explain(r, d)
     assert told(found) == off_by([(e[3], -2 * effect(e), "wrong_sign") for e in LOG if e[0] in wrong])
     assert len(found.incidents) == 2
+
+
+def test_lag_behind_a_window_on_every_key() -> None:
+    log = make_log(13, count=6_000, keys=20, partitions=1)
+    late = {e[0] for e in log if e[7] >= 5_500}
+    lost = {e[0] for e in log if 2_000 <= e[7] < 3_500}
+    r, d = reconciled(log, [a for a in apply(log) if a[0] not in late | lost])
+    truth = [(e[3], -effect(e), "lag" if e[0] in late else "missed") for e in log if e[0] in late | lost]
+    assert told(explain(r, d)) == off_by(truth)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +37,8 @@ from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 
 FETCH_BYTES = 16 << 20
 PARTITION_BYTES = 4 << 20
+WAIT_MS = 20
+"""How long a broker may hold back the answer about partitions that are read to their end; what is asked next waits behind it."""
 _PATIENCE = 5.0
 """Seconds for one look-up of offsets, of which there may be several within a time-out."""
 
@@ -110,6 +112,7 @@ def _make(client: object, options: Mapping[str, object], *, committed: bool, tim
             "isolation_level": "read_committed" if committed else "read_uncommitted",
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
+            "fetch_max_wait_ms": WAIT_MS,
             "metrics_enabled": False,
             "bootstrap_timeout_ms": int(timeout * 1000),
             **options,
@@ -148,6 +151,11 @@ def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
     except UnknownBrokerIdError as error:  # kafka-python 3.0.12: the leader that it knows of has left the cluster
         consumer._cluster.request_update()
         raise LeaderNotAvailableError(str(error)) from None
+    if arrived:
+        # So that the next ones are on the wire while these are decoded: kafka-python 3.0.12 asks for them itself only where it
+        # did not have to wait for these. What cannot be asked for now is asked for, and told, by the next poll.
+        with suppress(LibraryError):
+            consumer._fetcher.send_fetches()
     return [fetch for fetches in arrived.values() for fetch in fetches]
 
 

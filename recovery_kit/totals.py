@@ -130,8 +130,9 @@ _EVENTS, _FIRST, _LAST = 4, 5, 6
 
 
 def _with_opening(keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scale: int, time: pa.DataType) -> pa.Table:
-    opening = np.zeros((len(keys), 2), np.int64)
-    if start is not None:
+    if start is None:
+        opening = np.zeros((len(keys), 2), np.int64)
+    else:
         known = pc.index_in(start["key"], value_set=keys).combine_chunks()
         new = start["key"].filter(known.is_null()).combine_chunks()
         at = known.fill_null(0).to_numpy(zero_copy_only=False).copy()

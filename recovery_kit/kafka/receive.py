@@ -1,8 +1,9 @@
 """Receives a broker's responses where they are decoded.
 
 kafka-python 3.0.12 receives 4 kB a call and copies each byte six times before the kit sees it. Here the bulk of a response
-goes from the socket straight into the buffer that kafka-python made for it, and is decoded where it lies. Requests, framing, decoding, retries and time-outs stay the library's own. ``tests/kafka/test_receive.py`` fails when a
-new kafka-python changes what is used here.
+goes from the socket straight into the buffer that kafka-python made for it, and is decoded where it lies. Requests,
+framing, decoding, retries and time-outs stay the library's own. ``tests/kafka/test_receive.py`` fails when a new
+kafka-python changes what is used here.
 """
 
 from __future__ import annotations

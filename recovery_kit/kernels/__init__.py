@@ -55,7 +55,8 @@ def _load() -> Any:
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    symbols, code = _kept(_digest(llvm)) or _built(_digest(llvm))
+    digest = _digest(llvm)
+    symbols, code = _kept(digest) or _built(digest)
     linker = llvm.create_lljit_compiler()
     library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
     for symbol, _ in symbols.values():

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recovery_kit._arrow import column, values
 from recovery_kit._show import shorten, to_pandas
 from recovery_kit.errors import AmountError, TableError
 from recovery_kit.schema import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIGITS = 38
 """Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's decimals."""
@@ -88,7 +92,7 @@ class Kept:
             return of_arrow(self.table, self.form)
         mask = np.ones(len(self.table), np.bool_)
         mask[self.dropped] = False
-        return of_arrow(self.table.filter(pa.array(mask)), self.form)
+        return of_arrow(self.table.filter(column(mask)), self.form)
 
     def rows(self, wanted: np.ndarray) -> pa.Table:
         """Some of the table's rows, ascending, whatever is dropped."""
@@ -97,9 +101,31 @@ class Kept:
         for batch in self.table.to_batches():
             first, behind = np.searchsorted(wanted, (start, start + len(batch)))
             if first < behind:
-                batches.append(batch.take(pa.array(wanted[first:behind] - start)))
+                batches.append(batch.take(column(wanted[first:behind] - start)))
             start += len(batch)
         return pa.Table.from_batches(batches, self.table.schema)
+
+
+class Frame:
+    """An attribute that is given a pandas frame, an Arrow table or what makes one, and that gives a pandas frame.
+
+    The frame is made when it is first asked for: a process that never does is not held up by pandas.
+    """
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __set__(self, holder: Any, given: pd.DataFrame | pa.Table | Callable[[], pa.Table]) -> None:
+        holder.__dict__[self._name] = given
+
+    def __get__(self, holder: Any, _owner: type | None = None) -> pd.DataFrame:
+        if holder is None:
+            raise AttributeError  # a field of a dataclass, without a default
+        held = holder.__dict__[self._name]
+        if isinstance(held := held() if callable(held) else held, pa.Table):
+            holder.__dict__[self._name] = to_pandas(held)
+        frame: pd.DataFrame = holder.__dict__[self._name]
+        return frame
 
 
 def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
@@ -175,16 +201,16 @@ def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
         column = column.cast(column.type.value_type)
     coded = column.dictionary_encode()
     if not coded.num_chunks:
-        return [], pa.array([], column.type)
-    return [chunk.indices.to_numpy() for chunk in coded.chunks], coded.chunk(0).dictionary
+        return [], pa.nulls(0, column.type)
+    return [values(chunk.indices) for chunk in coded.chunks], coded.chunk(0).dictionary
 
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
     """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale; fewer decimals is an error."""
     column = column.cast(pa.decimal128(DIGITS, scale))
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if not len(array):
+    if not len(column):
         return np.empty((0, 2), np.int64)
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     data = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
     return data[array.offset : array.offset + len(array)]
 

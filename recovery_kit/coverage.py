@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from recovery_kit import _show, memory
 from recovery_kit.errors import IdentityError, IncompleteReplay
-from recovery_kit.payload import Messages, Reader
+from recovery_kit.payload import Read, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.window import Window
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recovery_kit.kafka.log import Span
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
@@ -29,9 +27,20 @@ MEANING = {
 }
 
 
-def worst(coverage: pd.DataFrame) -> str:
+Row = dict[str, Any]
+
+
+def worst(coverage: list[Row]) -> str:
     """The verdict of a replay: the worst of its partitions'."""
-    return next(v for v in VERDICTS if (coverage["verdict"] == v).any())
+    said = {row["verdict"] for row in coverage}
+    return next(v for v in VERDICTS if v in said)
+
+
+def table(coverage: list[Row]) -> pa.Table:
+    """The rows as Arrow columns."""
+    types = {n: pa.int64() if isinstance(v, int) else pa.string() for n, v in coverage[0].items()}
+    types |= {"partition": pa.int32(), "log_start_after": pa.int64()}
+    return pa.Table.from_pylist(coverage, pa.schema(types))
 
 
 class Gather:
@@ -49,10 +58,9 @@ class Gather:
         self.log_start_after: dict[str, int] = {}
         self.notes: list[str] = []
 
-    def add(self, span: Span, messages: Messages) -> None:
-        """Read what a span delivered; in offset order within each partition."""
+    def add(self, span: Span, read: Read) -> None:
+        """Keep what became of some messages of a span; in offset order within each partition."""
         name = str(span)
-        read = self.reader.read(messages)
         if read.events.num_rows:
             self.events[name].append(read.events)
         self.rejects[name] += read.rejects
@@ -61,11 +69,6 @@ class Gather:
         self.kept[name] += memory.size(read)
         if read.first_time is not None:
             self.first_times.setdefault(name, read.first_time)
-
-    def lost(self, _: Span) -> None:
-        """Be told that records went during the read: stop, unless an incomplete replay was allowed."""
-        if not self.allow:
-            raise self.incomplete()
 
     def verdict(self, span: Span) -> str:
         """What can be said of one partition: one of VERDICTS, or "not read" where the read stopped before it."""
@@ -85,9 +88,9 @@ class Gather:
         # What is gone may be as old as the first event still held, to the millisecond.
         return since is not None and span.log_start > 0 and (first is None or first >= since)
 
-    def coverage(self) -> pd.DataFrame:
-        """The coverage table, as in `Replay.coverage`; raises IdentityError where an identity does not hold."""
-        rows = []
+    def coverage(self) -> list[Row]:
+        """A row a partition, as in `Replay.coverage`; raises IdentityError where an identity does not hold."""
+        rows: list[Row] = []
         for s in self.spans:
             t, name = s.tally, str(s)
             events = sum(batch.num_rows for batch in self.events[name])
@@ -127,9 +130,7 @@ class Gather:
                     "verdict": self.verdict(s),
                 }
             )
-        types = {n: pa.int64() if isinstance(v, int) else pa.string() for n, v in rows[0].items()}
-        types |= {"partition": pa.int32(), "log_start_after": pa.int64()}
-        return _show.to_pandas(pa.Table.from_pylist(rows, pa.schema(types)))
+        return rows
 
     def incomplete(self) -> IncompleteReplay:
         """The error for a replay that is not whole, with where the first trouble is and how to go on."""
@@ -143,7 +144,7 @@ class Gather:
             f"{verdict}: {MEANING[verdict]} ({shown}). {self._way_on(verdict, bad)} Or pass allow_incomplete=True to see "
             "what is there; no key is then called matched.",
             verdict=verdict,
-            coverage=coverage,
+            coverage=_show.to_pandas(table(coverage)),
         )
 
     def _trouble(self, s: Span, verdict: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recovery_kit import _columns
+from recovery_kit._arrow import column, texts, values
 from recovery_kit._show import Facts, html_card, number, shorten, text_card
 from recovery_kit.errors import ConflictError, IdentityError, ParameterError, TableError
 from recovery_kit.repeats import repeated
@@ -140,7 +141,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     conflicts = _conflicts(copies, judged, scale)
     if on_conflict == "raise" and len(conflicts):
         raise ConflictError(_conflict_message(conflicts))
-    redelivered = copies.take(pa.array(judged.order[(judged.verdict == REDELIVERED)[judged.order]]))
+    redelivered = copies.take(column(judged.order[(judged.verdict == REDELIVERED)[judged.order]]))
     kept = replace(given, dropped=rows[judged.verdict != CHOSEN])
     counts = {
         "events": len(given),
@@ -155,7 +156,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
 
 
 CHOSEN, REDELIVERED, CONFLICTING = range(3)
-_VERDICTS = pa.array(["chosen", "redelivered", "conflicting"], pa.large_string())
+_VERDICTS = texts(["chosen", "redelivered", "conflicting"], pa.large_string())
 
 
 class _Judged(NamedTuple):
@@ -178,13 +179,13 @@ def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table]:
     copies = given.rows(rows).combine_chunks()
     ids = _numbers(copies, "event_id")
     again = np.bincount(ids, minlength=1)[ids] > 1
-    return rows[again], copies.filter(pa.array(again)).combine_chunks()
+    return rows[again], copies.filter(column(again)).combine_chunks()
 
 
 def _judge(copies: pa.Table, on_conflict: str) -> _Judged:
     ids = _numbers(copies, "event_id", ranked=True)
-    topic, partition, offset = _numbers(copies, "topic", ranked=True), *(copies[n].to_numpy() for n in PLACE[1:])
-    time = copies["time"].cast(pa.int64()).to_numpy()
+    topic, partition, offset = _numbers(copies, "topic", ranked=True), *(values(copies[n]) for n in PLACE[1:])
+    time = values(copies["time"].cast(pa.int64()))
     by_id = np.lexsort((offset, partition, topic, time, ids))
     edges = np.flatnonzero(np.diff(ids[by_id], prepend=-1, append=len(copies)))
     group = np.repeat(np.arange(len(edges) - 1), np.diff(edges))  # of each copy in by_id
@@ -214,9 +215,9 @@ def _judge(copies: pa.Table, on_conflict: str) -> _Judged:
 
 def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
     """A column's cells as numbers: the same for the same value and, ``ranked``, in the values' order."""
-    chunks, values = _columns.codes(table[name])
+    chunks, words = _columns.codes(table[name])
     numbers = np.concatenate([np.empty(0, np.int32), *chunks])
-    return np.argsort(pc.sort_indices(values).to_numpy())[numbers] if ranked else numbers
+    return np.argsort(values(pc.sort_indices(words)))[numbers] if ranked else numbers
 
 
 def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
@@ -224,8 +225,8 @@ def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     chosen = judged.chosen[rows]
     effects = _columns.words(copies["effect"], scale)
     chosen_effects = np.where((chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0)
-    table = copies.take(pa.array(rows))
-    table = table.append_column("verdict", _VERDICTS.take(pa.array(judged.verdict[rows])))
+    table = copies.take(column(rows))
+    table = table.append_column("verdict", _VERDICTS.take(column(judged.verdict[rows])))
     table = table.append_column("chosen_effect", _columns.decimals(chosen_effects, scale))
     return table.append_column("worth", _columns.decimals(_columns.minus(effects[rows], chosen_effects), scale))
 
@@ -234,7 +235,7 @@ def _check_places(table: pa.Table) -> None:
     """A record that is read twice is no redelivery, and would pass for one."""
     if _in_log_order(table):
         return
-    places = [_numbers(table, "topic"), *(table[name].to_numpy() for name in PLACE[1:])]
+    places = [_numbers(table, "topic"), *(values(table[name]) for name in PLACE[1:])]
     order = np.lexsort(places[::-1])
     twice = np.ones(max(len(order) - 1, 0), np.bool_)
     for place in places:
@@ -242,7 +243,7 @@ def _check_places(table: pa.Table) -> None:
     if twice.any():
         first = np.argmax(twice)
         here = np.logical_and.reduce([place == place[order[first]] for place in places])
-        rows = table.filter(pa.array(here)).to_pylist()
+        rows = table.filter(column(here)).to_pylist()
         ids = " and ".join(sorted(_shown(row["event_id"]) for row in rows))
         raise TableError(
             f"events: {len(rows)} rows have one place in the log, {_place(rows[0])}: events {ids}. "
@@ -258,8 +259,8 @@ def _in_log_order(table: pa.Table) -> bool:
             continue
         topic, partition, offset = (batch.column(name) for name in PLACE)
         topics = topic if pa.types.is_dictionary(topic.type) else topic.dictionary_encode()
-        names, codes = topics.dictionary, topics.indices.to_numpy()
-        partitions, offsets = partition.to_numpy(), offset.to_numpy()
+        names, codes = topics.dictionary, values(topics.indices)
+        partitions, offsets = values(partition), values(offset)
         edges = np.flatnonzero((np.diff(codes) != 0) | (np.diff(partitions) != 0)) + 1
         if len(edges) > len(batch) // 100:  # as good as shuffled
             return False

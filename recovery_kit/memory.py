@@ -135,7 +135,7 @@ class Watch:
             return
         self._next = kept + EVERY
         parts = [
-            Part(s.tally.position - s.start - s.lost, max(0, s.end - s.tally.position), self._kept[str(s)])
+            Part(s.tally.accounted, s.end - s.start - s.lost - s.tally.accounted, self._kept[str(s)])
             for s in self._spans
         ]
         found, ahead = self._room(), 0 if self._until else to_come(parts)

@@ -6,6 +6,7 @@ second and hands each other one to the exact reader (`_exact`), which is the law
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recovery_kit._arrow import column, texts
 from recovery_kit._exact import Reject, Row, read_message
 from recovery_kit.kernels import address, load
 from recovery_kit.kernels import layout as at
@@ -120,7 +122,7 @@ class Read(NamedTuple):
 
 
 class Reader:
-    """Reads messages by one schema, within one window of time.
+    """Reads messages by one schema, within one window of time; several threads may read at once.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ class Reader:
     def __init__(self, schema: EventSchema, since: int | None = None, until: int | None = None) -> None:
         self.schema = schema
         self._columns = pa.schema(schema.arrow_types)
-        self._types = pa.array(list(schema.effects), pa.string())
+        self._types = texts(list(schema.effects), pa.string())
         names, edges = _plan(schema)
         type_names, types = _type_table(schema)
         no_key = np.frombuffer(schema.no_key.encode(), np.uint8)
@@ -146,7 +148,8 @@ class Reader:
         self._state[[at.NAMES, at.EDGES, at.EDGE_COUNT]] = address(names), address(edges), len(edges)
         self._state[[at.TYPE_NAMES, at.TYPES, at.TYPE_COUNT]] = address(type_names), address(types), len(types)
         self._state[[at.NO_KEY, at.NO_KEY_LEN]] = address(no_key), len(no_key)
-        self._room = _Room()
+        self._rooms = threading.local()
+        self._same: dict[int, pa.Array] = {}
 
     def read(self, messages: Messages) -> Read:
         """Turn messages into event columns, rejects and tombstones.
@@ -184,6 +187,7 @@ class Reader:
 
     def _make_room(self, state: Ints, n: int, value_bytes: int, key_bytes: int) -> dict[int, np.ndarray]:
         """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
+        room = self._room
         columns: dict[int, np.ndarray] = {
             at.ID_STARTS: np.empty(n + 1, np.int64),
             at.CODES: np.empty(n, np.int32),
@@ -192,66 +196,58 @@ class Reader:
             at.KEY_STARTS: np.empty(n + 1, np.int64),
             at.TIMES: np.empty(n, np.int64),
             at.OFFSETS: np.empty(n, np.int64),
-            at.IDS: self._room.of("ids", value_bytes, np.uint8),
-            at.KEYS: self._room.of("keys", max(value_bytes, key_bytes + n * int(state[at.NO_KEY_LEN])), np.uint8),
-            at.FOUND: self._room.of("found", 15, np.int64),
-            at.STACK: self._room.of("stack", at.MAX_DEPTH, np.int64),
+            at.IDS: room("ids", value_bytes, np.uint8),
+            at.KEYS: room("keys", max(value_bytes, key_bytes + n * int(state[at.NO_KEY_LEN])), np.uint8),
+            at.FOUND: room("found", 15, np.int64),
+            at.STACK: room("stack", at.MAX_DEPTH, np.int64),
         }
         columns[at.ID_STARTS][0] = columns[at.KEY_STARTS][0] = 0
         for place, array in columns.items():
             state[place] = address(array)
         return columns
 
+    def _room(self, name: str, least: int, type_: type) -> np.ndarray:
+        """An array of this thread's, of at least so many elements; it holds whatever it held."""
+        found: np.ndarray | None = getattr(self._rooms, name, None)
+        if found is None or len(found) < least:
+            found = np.empty(max(least, 1), type_)
+            setattr(self._rooms, name, found)
+        return found
+
+    def _numbers(self, number: int, rows: int) -> pa.Array:
+        """An int32 column that holds one number: all batches share one array, which costs nothing."""
+        found = self._same.get(number)
+        if found is None or len(found) < rows:
+            found = self._same[number] = column(np.full(rows, number, np.int32))
+        return found.slice(0, rows)
+
     def _batch(self, m: Messages, state: Ints, columns: dict[int, np.ndarray]) -> pa.RecordBatch:
         rows = int(state[at.ROWS])
 
-        def column(place: int, cells: int = rows) -> pa.Buffer:
+        def buffer(place: int, cells: int = rows) -> pa.Buffer:
             whole = columns[place]
             return pa.py_buffer(whole if cells == len(whole) else whole[:cells].copy())  # a view would keep the whole
 
         def numbers(name: str, place: int) -> pa.Array:
-            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, column(place)])
+            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, buffer(place)])
 
-        def texts(starts: int, data: int) -> pa.Array:
+        def words(starts: int, data: int) -> pa.Array:
             own = columns[data][: int(columns[starts][rows])].copy()  # the next read writes over the room
-            return pa.Array.from_buffers(pa.large_string(), rows, [None, column(starts, rows + 1), pa.py_buffer(own)])
+            return pa.Array.from_buffers(pa.large_string(), rows, [None, buffer(starts, rows + 1), pa.py_buffer(own)])
 
-        codes = pa.Array.from_buffers(pa.int32(), rows, [None, column(at.CODES)])
+        codes = pa.Array.from_buffers(pa.int32(), rows, [None, buffer(at.CODES)])
         arrays = [
-            texts(at.ID_STARTS, at.IDS),
+            words(at.ID_STARTS, at.IDS),
             pa.DictionaryArray.from_arrays(codes, self._types),
             numbers("value", at.AMOUNTS),
             numbers("effect", at.EFFECTS),
-            texts(at.KEY_STARTS, at.KEYS),
+            words(at.KEY_STARTS, at.KEYS),
             numbers("time", at.TIMES),
-            # The same number throughout: all batches of a partition share one array, which costs nothing.
-            pa.DictionaryArray.from_arrays(self._room.same(0, rows), pa.array([m.topic], pa.string())),
-            self._room.same(m.partition, rows),
+            pa.DictionaryArray.from_arrays(self._numbers(0, rows), texts([m.topic], pa.string())),
+            self._numbers(m.partition, rows),
             numbers("offset", at.OFFSETS),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._columns)
-
-
-class _Room:
-    """Arrays that one read after another uses, and columns that many batches share."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, np.ndarray] = {}
-        self._same: dict[int, pa.Array] = {}
-
-    def of(self, name: str, least: int, type_: type) -> np.ndarray:
-        """An array of at least so many elements; it holds whatever it held."""
-        found = self._arrays.get(name)
-        if found is None or len(found) < least:
-            found = self._arrays[name] = np.empty(max(least, 1), type_)
-        return found
-
-    def same(self, number: int, rows: int) -> pa.Array:
-        """An int32 column that holds one number."""
-        found = self._same.get(number)
-        if found is None or len(found) < rows:
-            found = self._same[number] = pa.array(np.full(rows, number, np.int32))
-        return found.slice(0, rows)
 
 
 def _place(messages: Messages, i: int) -> dict[str, object]:

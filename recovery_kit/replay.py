@@ -7,24 +7,25 @@ import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from recovery_kit import _show, kernels, memory
+from recovery_kit._columns import Frame
 from recovery_kit._loading import ahead, loading
-from recovery_kit.coverage import MEANING, Gather, worst
+from recovery_kit._threads import in_order
+from recovery_kit.coverage import MEANING, Gather, table, worst
 from recovery_kit.errors import KafkaError, ParameterError
-from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
+from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Read, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.window import Moment, Window, window
 
 if TYPE_CHECKING:
-    import pandas as pd
     from kafka import KafkaConsumer
 
+    from recovery_kit.kafka.batches import Delivery
     from recovery_kit.kafka.log import Span
     from recovery_kit.kafka.wire import Topic
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Replay:
     """What a log held, as columns.
 
@@ -61,15 +62,21 @@ class Replay:
         What a reader of the result must know besides.
     """
 
-    events: pd.DataFrame
-    rejects: pd.DataFrame
-    tombstones: pd.DataFrame
-    coverage: pd.DataFrame
+    events: Frame = Frame()
+    rejects: Frame = Frame()
+    tombstones: Frame = Frame()
+    coverage: Frame = Frame()
     verdict: str
     schema: EventSchema
     source: str
     window: Window
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def arrow(self) -> pa.Table:
+        """The events as Arrow columns, as they were read; a process that asks for no other table is not held up by pandas."""
+        held = self.__dict__["_events"]
+        return held if isinstance(held, pa.Table) else pa.Table.from_pandas(held, preserve_index=False)
 
     def _facts(self) -> _show.Facts:
         total = self.coverage.sum(numeric_only=True)
@@ -165,7 +172,7 @@ def replay(
         from recovery_kit.kafka import log, wire
         from recovery_kit.kafka.waiting import NEXT_WORD
 
-    ahead(kernels.load, partial(import_module, "pandas"))
+    ahead(kernels.load)
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)
@@ -202,16 +209,25 @@ def replay(
             _same_topic(consumer, found, timeout)
 
         reading = log.read_spans(
-            consumer, spans, timeout=timeout, on_lost=gather.lost, on_wait=on_wait, on_doubt=on_doubt
+            consumer, spans, timeout=timeout, go_on=allow_incomplete, on_wait=on_wait, on_doubt=on_doubt
         )
         watch = memory.Watch(spans, gather.kept, until=cut.until_ms is not None)
-        for span, messages in reading:
-            gather.add(span, messages)
+        for (span, delivery), (count, read) in in_order(partial(_read, gather.reader), reading):
+            span.tally.book(delivery, count)
+            gather.add(span, read)
             tell.step()
             watch.step()
         if all(span.done for span in spans):
             _look_back(consumer, gather, found, timeout, tell)
     return _result(gather, ", ".join(topics))
+
+
+def _read(reader: Reader, found: tuple[Span, Delivery]) -> tuple[int, Read]:
+    """Decode and read what a fetch delivers: how many messages it holds, and what became of them."""
+    from recovery_kit.kafka.batches import decode
+
+    messages = decode(found[1])
+    return len(messages), reader.read(messages)
 
 
 def _look_back(
@@ -284,8 +300,9 @@ def _look_ahead(consumer: KafkaConsumer, gather: Gather, timeout: float) -> None
 
     deadline = clock.monotonic() + timeout
     ahead = [log.whole(span) for span in gather.spans]
-    for span, messages in log.read_spans(consumer, ahead, timeout=timeout, on_lost=lambda _: None):
-        first = gather.reader.read(messages).first_time
+    for span, delivery in log.read_spans(consumer, ahead, timeout=timeout):
+        _, read = _read(gather.reader, (span, delivery))
+        first = read.first_time
         if first is not None:
             gather.first_times[str(span)] = first
         if first is not None or clock.monotonic() > deadline:
@@ -310,10 +327,10 @@ def _result(gather: Gather, source: str) -> Replay:
     rejects = [row for s in gather.spans for row in gather.rejects[str(s)]]
     tombstones = [row for s in gather.spans for row in gather.tombstones[str(s)]]
     return Replay(
-        events=_show.to_pandas(events),
-        rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
-        tombstones=_show.to_pandas(pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA)),
-        coverage=coverage,
+        events=events,
+        rejects=partial(pa.Table.from_pylist, rejects, REJECT_SCHEMA),
+        tombstones=partial(pa.Table.from_pylist, tombstones, TOMBSTONE_SCHEMA),
+        coverage=partial(table, coverage),
         verdict=verdict,
         schema=gather.schema,
         source=source,

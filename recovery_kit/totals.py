@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recovery_kit import _columns
+from recovery_kit._arrow import column, values
 from recovery_kit._show import Facts, html_card, text_card
 from recovery_kit.dedup import Dedup
 from recovery_kit.errors import TableError
@@ -111,19 +112,19 @@ def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
     table = kept.table.select(["effect", "key", "time"])
     numbers, keys = _columns.codes(table["key"])
     sums = np.zeros((len(keys), 7), np.int64)
-    coded = pa.chunked_array([pa.array(chunk) for chunk in numbers], pa.int32())
+    coded = pa.chunked_array([column(chunk) for chunk in numbers], pa.int32())
     start = 0
     for batch in table.set_column(1, "key", coded).to_batches():
-        effects, times = _columns.words(batch["effect"], scale), batch["time"].view(pa.int64()).to_numpy()
+        effects, times = _columns.words(batch["effect"], scale), values(batch["time"].view(pa.int64()))
         first, behind = np.searchsorted(kept.dropped, (start, start + len(batch)))
         dropped = kept.dropped[first:behind] - start
         load().tally(
-            address(batch["key"].to_numpy()), address(effects), address(times), len(batch),
+            address(values(batch["key"])), address(effects), address(times), len(batch),
             address(dropped), len(dropped), address(sums),
         )  # fmt: skip
         start += len(batch)
     there = sums[:, _EVENTS] > 0
-    return keys.cast(pa.large_string()).filter(pa.array(there)), sums[there]
+    return keys.cast(pa.large_string()).filter(column(there)), sums[there]
 
 
 _EVENTS, _FIRST, _LAST = 4, 5, 6
@@ -142,21 +143,16 @@ def _with_opening(keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scal
         opening = np.zeros((len(keys), 2), np.int64)
         opening[at] = _columns.words(start["total"], scale)
     change, added, events = sums[:, 0:2], sums[:, 2:4], sums[:, _EVENTS]
-    none = pa.array(events == 0)
-
-    def times(at: int) -> pa.Array:
-        return pc.if_else(none, None, pa.array(sums[:, at])).cast(time)
-
     table = pa.table(
         {
             "key": keys,
             "opening": _columns.decimals(opening, scale),
             "total": _columns.decimals(_columns.plus(opening, change), scale),
-            "events": pa.array(events),
+            "events": column(events),
             "added": _columns.decimals(added, scale),
             "subtracted": _columns.decimals(_columns.minus(added, change), scale),
-            "first": times(_FIRST),
-            "last": times(_LAST),
+            "first": column(sums[:, _FIRST], events > 0).cast(time),
+            "last": column(sums[:, _LAST], events > 0).cast(time),
         }
     )
     return table.take(pc.sort_indices(keys))
@@ -164,7 +160,7 @@ def _with_opening(keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scal
 
 def _require_once(ids: pa.ChunkedArray) -> None:
     rows = repeated(ids)
-    again = len(rows) - len(pc.unique(ids.take(pa.array(rows)))) if len(rows) else 0
+    again = len(rows) - len(pc.unique(ids.take(column(rows)))) if len(rows) else 0
     if again:
         raise TableError(
             f"unique: {again:,} of {len(ids):,} rows repeat an event id that stands in another row, and would be "

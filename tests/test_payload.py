@@ -1,6 +1,7 @@
 """Payloads: the compiled scan and the exact reader give the same rows and the same rejects, for any bytes at all."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
@@ -207,6 +208,23 @@ def test_one_reader_reads_again_and_again() -> None:
         assert read.events.column("key").to_pylist() == [f"k{i % 7}" for i in range(n)]
         assert read.events.column("value").to_pylist() == list(range(n))
         assert read.events.column("partition").to_pylist() == [0] * n
+
+
+def test_several_threads_read_with_one_reader_at_once() -> None:
+    reader = Reader(EventSchema())
+
+    def messages(i: int) -> Messages:
+        n = 400 + 7 * i
+        texts = [b'{"id":"%d-%d","type":"add","value":%d}' % (i, k, k) if k % 50 else b"?" for k in range(n)]
+        return pack(texts, [b"k%d" % (k % (i + 2)) for k in range(n)])
+
+    given = [messages(i) for i in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        reads = list(pool.map(reader.read, given))
+    for read, some in zip(reads, given, strict=True):
+        alone = Reader(EventSchema()).read(some)
+        assert read.events.equals(alone.events)
+        assert read.rejects == alone.rejects
 
 
 def test_keys_that_fill_the_room_to_its_end_stay_when_it_is_used_again() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
+from recovery_kit.dedup import dedup
 from recovery_kit.errors import IdentityError, ParameterError
 from recovery_kit.kafka.batches import Tally
 from recovery_kit.kafka.log import Span
@@ -188,11 +191,11 @@ def test_offsets_that_do_not_add_up_are_a_defect_of_ours() -> None:
     def gathered(tally: Tally, **more: int) -> Gather:
         span = Span("t", 0, 0, 0, 10, 10, 10, tally, **more)
         gather = Gather(EventSchema(), Window(), [span], allow_incomplete=True)
-        gather.add(span, pack([b'{"id":"e","type":"add","value":1}', None, b"?"]))
+        gather.add(span, gather.reader.read(pack([b'{"id":"e","type":"add","value":1}', None, b"?"])))
         return gather
 
-    assert gathered(Tally(10, 3, 4, 2, 1)).coverage()["verdict"].to_list() == ["compacted"]
-    assert gathered(Tally(10, 3, 4, 2, 0), lost=1).coverage()["verdict"].to_list() == ["truncated"]
+    assert gathered(Tally(10, 3, 4, 2, 1)).coverage()[0]["verdict"] == "compacted"
+    assert gathered(Tally(10, 3, 4, 2, 0), lost=1).coverage()[0]["verdict"] == "truncated"
     for tally in (Tally(10, 3, 4, 2, 0), Tally(10, 3, 4, 4, -1), Tally(9, 3, 4, 2, 1), Tally(11, 3, 4, 2, 2)):
         with pytest.raises(IdentityError, match=r"t-0: .* do not add up to 10 offsets"):
             gathered(tally).coverage()
@@ -212,6 +215,28 @@ def test_a_replay_goes_to_polars_and_back(broker: Kafka, topics: tuple[str, str]
     assert frame["effect"].dtype == pl.Decimal(28, 2)
     assert frame["effect"].sum() == Decimal("21.00")
     assert not any(str(t) == "object" or "float" in str(t) for t in found.events.dtypes)
+
+
+def test_the_same_events_as_a_frame_and_as_columns(broker: Kafka, topics: tuple[str, str]) -> None:
+    found = replay(topics[0], bootstrap_servers=broker.bootstrap_servers)
+    as_read = found.arrow
+    assert found.events is found.events
+    assert pa.Table.from_pandas(found.events, preserve_index=False).equals(as_read)
+    assert found.arrow.equals(as_read)
+    assert dedup(as_read).counts == dedup(found.events).counts
+
+
+def test_from_a_topic_to_totals_without_pandas(broker: Kafka, topics: tuple[str, str]) -> None:
+    """It takes as long to load as half a million events to read."""
+    code = f"""
+import sys, recovery_kit as rk
+found = rk.replay({topics[0]!r}, bootstrap_servers={broker.bootstrap_servers!r})
+kept = rk.dedup(found.arrow)
+table = rk.totals(kept).table.select(["key", "total", "events", "added", "subtracted"])
+print(len(kept.unique), found.verdict, [str(row["total"]) for row in table.to_pylist()])
+print([name for name in ("pandas", "polars", "narwhals", "numba") if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["21 complete ['21.00']", "[]"], done.stderr
 
 
 def test_places_are_those_of_the_log(broker: Kafka, topics: tuple[str, str]) -> None:

@@ -93,13 +93,26 @@ def split(records: memoryview, where: str) -> list[Batch]:
 
 @dataclass
 class Tally:
-    """What became of the offsets of one partition from its start to its position; the four add up to the span."""
+    """What became of the offsets of one partition, from its start to its position.
+
+    The four add up to these offsets once every `Delivery` is booked.
+    """
 
     position: int
     delivered: int = 0
     control: int = 0
     aborted: int = 0
     removed: int = 0
+
+    @property
+    def accounted(self) -> int:
+        """Offsets of which it is known what became of them."""
+        return self.delivered + self.control + self.aborted + self.removed
+
+    def book(self, delivery: Delivery, messages: int) -> None:
+        """Count the messages that a delivery was found to hold; its other offsets hold none any more."""
+        self.delivered += messages
+        self.removed += delivery.offsets - messages
 
 
 @dataclass(frozen=True)
@@ -126,8 +139,27 @@ class Fetch:
         return f"{self.topic}-{self.partition}"
 
 
-def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Messages | None:
-    """Decode what a fetch brought between the tally's position and ``end``, and bring the tally forward.
+@dataclass(frozen=True)
+class Delivery:
+    """What a fetch delivers, not decoded yet.
+
+    Attributes
+    ----------
+    fetch : where the bytes are
+    batches : those that hold messages to deliver
+    start, end : the messages with offsets from ``start`` to before ``end`` are delivered
+    offsets : how many offsets the tally has moved over for these batches
+    """
+
+    fetch: Fetch
+    batches: list[Batch]
+    start: int
+    end: int
+    offsets: int
+
+
+def take(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Delivery | None:
+    """Sort out what a fetch brought between the tally's position and ``end``, and bring the tally forward over it.
 
     Parameters
     ----------
@@ -141,31 +173,41 @@ def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Mes
 
     Returns
     -------
-    Messages or None
-        The delivered messages in offset order; None when there are none.
+    Delivery or None
+        For `decode`; how many messages it holds is then to be booked. None when there is nothing to deliver.
+
+    Raises
+    ------
+    CorruptLog
+        The batches' offsets do not ascend, or one that holds nothing to deliver is damaged.
+    """
+    start = tally.position
+    if fetch.batches and fetch.batches[0].magic < 2:
+        wanted = [b for b in fetch.batches if b.last_offset >= start]
+        tally.position = max(min(fetch.batches[-1].last_offset + 1, end), start)
+        offsets = tally.position - start
+    else:
+        wanted = _sort_out(fetch, tally, end, committed=committed)
+        offsets = sum(min(b.last_offset + 1, end) - max(b.base_offset, start) for b in wanted)
+    return Delivery(fetch, wanted, start, end, offsets) if wanted else None
+
+
+def decode(delivery: Delivery) -> Messages:
+    """The messages of a delivery, in offset order; in any thread, for it changes nothing.
 
     Raises
     ------
     CorruptLog
         A CRC does not match, or a batch does not hold what its header says.
     """
-    start = tally.position
-    if fetch.batches and fetch.batches[0].magic < 2:
+    d = delivery
+    if d.batches[0].magic < 2:
         from recovery_kit.kafka.legacy import read_legacy
 
-        batches = [b for b in fetch.batches if b.last_offset >= start]
-        messages = read_legacy(fetch, batches).cut(start, end)
-        tally.position = max(min(fetch.batches[-1].last_offset + 1, end), start)
-        span = tally.position - start
+        messages = read_legacy(d.fetch, d.batches)
     else:
-        wanted = _sort_out(fetch, tally, end, committed=committed)
-        if not wanted:
-            return None
-        messages = _decode(fetch, wanted).cut(start, end)
-        span = sum(min(b.last_offset + 1, end) - max(b.base_offset, start) for b in wanted)
-    tally.delivered += len(messages)
-    tally.removed += span - len(messages)
-    return messages if len(messages) else None
+        messages = _decode(d.fetch, d.batches)
+    return messages.cut(d.start, d.end)
 
 
 def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[Batch]:
@@ -187,7 +229,6 @@ def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[
         reached = batch.last_offset
         if reached < tally.position:
             continue
-        _check_crc(fetch, batch)
         while aborted and aborted[-1][0] <= batch.last_offset:
             aborting.add(aborted.pop()[1])
         first, last = max(batch.base_offset, tally.position), min(batch.last_offset + 1, end)
@@ -195,12 +236,15 @@ def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[
         tally.position = last
         counted = 0
         if batch.control:
+            aborts = _is_abort(fetch, batch)
             counted = batch.records
             tally.control += counted
-            if _is_abort(fetch, batch):
+            if aborts:
                 aborting.discard(batch.producer_id)
         elif not batch.records:
-            pass  # the cleaner keeps an empty batch where it holds a producer's last sequence number
+            _check_crc(
+                fetch, batch
+            )  # the cleaner keeps an empty batch where it holds a producer's last sequence number
         elif committed and batch.transactional and batch.producer_id in aborting:
             counted = len(_decode(fetch, [batch]).cut(first, last))
             tally.aborted += counted
@@ -223,6 +267,8 @@ def _check_crc(fetch: Fetch, batch: Batch) -> None:
 
 
 def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
+    for batch in batches:
+        _check_crc(fetch, batch)
     buffer, spans = _bodies(fetch, batches)
     facts = ((b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches)
     table = np.array([(*span, *fact) for span, fact in zip(spans, facts, strict=True)], np.int64)
@@ -314,6 +360,7 @@ def _snappy(data: bytes) -> bytes | memoryview:
 
 def _is_abort(fetch: Fetch, batch: Batch) -> bool:
     if not batch.records:
+        _check_crc(fetch, batch)
         return False
     key = _decode(fetch, [batch]).key(0)
     if key is None or len(key) < 4:

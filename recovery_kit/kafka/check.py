@@ -15,6 +15,7 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit import _show
 from recovery_kit.errors import ERROR, MATCHED, KafkaError
 from recovery_kit.kafka import log, wire
+from recovery_kit.kafka.batches import decode
 from recovery_kit.kafka.connection import client_options, probe
 from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
@@ -153,8 +154,8 @@ def _sample(consumer: KafkaConsumer, spans: list[log.Span], timeout: float) -> I
     for span in spans:
         span.tally.position = span.log_start
         span.start, span.end = span.log_start, min(span.stable, span.log_start + SAMPLE)
-    for _, messages in log.read_spans(consumer, spans, timeout=timeout, on_lost=lambda _: None):
-        yield messages
+    for _, delivery in log.read_spans(consumer, spans, timeout=timeout):
+        yield decode(delivery)
 
 
 def _configs(options: tuple[Any, Any], topics: list[str]) -> list[tuple[str, object]]:

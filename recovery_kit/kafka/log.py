@@ -20,9 +20,8 @@ from kafka.errors import KafkaError as LibraryError
 
 from recovery_kit.errors import CorruptLog, KafkaError, ParameterError
 from recovery_kit.kafka import wire
-from recovery_kit.kafka.batches import Fetch, Tally, read
+from recovery_kit.kafka.batches import Delivery, Fetch, Tally, take
 from recovery_kit.kafka.waiting import OnWait, Waiting, obstacles, unheard
-from recovery_kit.payload import Messages
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -206,11 +205,11 @@ def read_spans(
     spans: list[Span],
     *,
     timeout: float,
-    on_lost: Callable[[Span], None],
+    go_on: bool = True,
     on_wait: OnWait = unheard,
     on_doubt: Callable[[], object] = lambda: None,
     committed: bool = True,
-) -> Iterator[tuple[Span, Messages]]:
+) -> Iterator[tuple[Span, Delivery]]:
     """Read every span to its end; what a restart, a new leader or a cut connection holds up is tried again from the position.
 
     Parameters
@@ -221,8 +220,8 @@ def read_spans(
         Brought forward in place; those that have nothing to read are left alone.
     timeout : float
         Seconds without any progress after which the spans that are not done are marked timed out.
-    on_lost : callable
-        Told of a span whose records went during the read; it may raise.
+    go_on : bool
+        Whether to read on where records went during the read; else it ends there.
     on_wait : callable
         Told every few seconds without progress how many they are and what is waited for; it may raise.
     on_doubt : callable
@@ -232,8 +231,8 @@ def read_spans(
 
     Yields
     ------
-    (Span, Messages)
-        In offset order within each partition.
+    (Span, Delivery)
+        In offset order within each partition. The span's tally has moved over it; what it holds is still to be booked.
     """
     open_spans = {span.where: span for span in spans if not span.done}
     if not open_spans:
@@ -255,7 +254,9 @@ def read_spans(
         except OffsetOutOfRangeError as error:
             on_doubt()
             for tp in error.args[0]:
-                _skip_lost(consumer, open_spans[tp], timeout, on_lost)
+                _skip_lost(consumer, open_spans[tp], timeout)
+            if not go_on:
+                return
             fetches = []
         for fetch in fetches:
             at = open_spans.get(TopicPartition(fetch.topic, fetch.partition))
@@ -264,9 +265,9 @@ def read_spans(
             if fetch.asked != at.tally.position:  # what lies between was fetched and lost; it is not a hole in the log
                 consumer.seek(at.where, at.tally.position)
                 continue
-            messages = read(fetch, at.tally, at.end, committed=committed)
-            if messages is not None:
-                yield at, messages
+            delivery = take(fetch, at.tally, at.end, committed=committed)
+            if delivery is not None:
+                yield at, delivery
         if sum(span.tally.position for span in spans) > reached:
             waiting.over()
         for tp in [tp for tp, span in open_spans.items() if span.done]:
@@ -314,7 +315,7 @@ def _cut_shorter(error: LogTruncationError) -> KafkaError:
     )
 
 
-def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float, on_lost: Callable[[Span], None]) -> None:
+def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float) -> None:
     """Retention took records that were still to be read: count them and go on behind them."""
     tp = span.where
     log_start = wire.log_starts(consumer, [tp], timeout=timeout)[tp]
@@ -327,7 +328,6 @@ def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float, on_lost: Cal
     span.lost += behind - first
     span.raced.append((first, behind))
     span.tally.position = behind
-    on_lost(span)
     consumer.seek(tp, behind)
 
 

@@ -94,7 +94,6 @@ def _replay(records: Iterable[Record], until: int) -> Replay:
     import pandas as pd
     import pyarrow as pa
 
-    from recovery_kit import _show
     from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Reader
     from recovery_kit.replay import Replay
     from recovery_kit.window import Window
@@ -119,9 +118,9 @@ def _replay(records: Iterable[Record], until: int) -> Replay:
     rejects = [row for read in reads.values() for row in read.rejects]
     tombstones = [row for read in reads.values() for row in read.tombstones]
     return Replay(
-        events=_show.to_pandas(events),
-        rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
-        tombstones=_show.to_pandas(pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA)),
+        events=events,
+        rejects=pa.Table.from_pylist(rejects, REJECT_SCHEMA),
+        tombstones=pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA),
         coverage=pd.DataFrame(rows),
         verdict="complete",
         schema=schema,

@@ -120,7 +120,7 @@ def during_the_read(
 
     def arrange(action: Callable[[], object], after: int = 2) -> None:
         fetches = itertools.count(1)
-        read = log.read
+        read = log.take
         mine = len(done)
         done.append(False)
 
@@ -130,7 +130,7 @@ def during_the_read(
                 done[mine] = True
             return read(*args, **options)
 
-        monkeypatch.setattr(log, "read", read_and_act)
+        monkeypatch.setattr(log, "take", read_and_act)
 
     yield arrange
     assert all(done), "the read was over before anything was done to the log"

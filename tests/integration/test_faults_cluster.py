@@ -283,7 +283,7 @@ def test_fault_15_a_broker_restarts_during_the_read(
 def test_fault_15_connections_are_cut_again_and_again(
     broker: Proxied, hundred: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, fetches, cuts = log.read, [], []
+    read, fetches, cuts = log.take, [], []
 
     def cutting(*args: Any, **options: Any) -> Any:
         fetches.append(1)
@@ -291,7 +291,7 @@ def test_fault_15_connections_are_cut_again_and_again(
             cuts.append(broker.cut())
         return read(*args, **options)
 
-    monkeypatch.setattr(log, "read", cutting)
+    monkeypatch.setattr(log, "take", cutting)
     whole(broker, hundred)
     assert len(cuts) >= 5
     assert all(cuts)

@@ -186,13 +186,13 @@ def test_fault_27_a_right_that_is_taken_away_during_the_read(
 
 
 def slow(monkeypatch: pytest.MonkeyPatch, pause: float) -> None:
-    read = log.read
+    read = log.take
 
     def slowly(*args: object, **options: bool) -> object:
         time.sleep(pause)
         return read(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(log, "read", slowly)
+    monkeypatch.setattr(log, "take", slowly)
 
 
 @pytest.mark.usefixtures("small_fetches")
@@ -230,13 +230,13 @@ def test_fault_28_a_token_that_expires_during_the_read_is_renewed(
             "sasl.oauthbearer.client.id=me",
             f"sasl.oauthbearer.client.secret={SECRET}",
         )
-        read = log.read
+        read = log.take
 
         def renewing(*args: object, **options: bool) -> object:
             issue()
             return read(*args, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(log, "read", renewing)
+        monkeypatch.setattr(log, "take", renewing)
         found = replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=given)
         assert (found.verdict, numbers(found.events)) == ("complete", list(range(60)))
         assert len(endpoint.asked) >= 2
@@ -258,13 +258,13 @@ def test_fault_28_a_token_that_cannot_be_renewed_is_an_error_that_says_why(
             "sasl.oauthbearer.client.id=me",
             f"sasl.oauthbearer.client.secret={SECRET}",
         )
-        read = log.read
+        read = log.take
 
         def refusing(*args: object, **options: bool) -> object:
             endpoint.status, endpoint.body = 401, {"error": "invalid_client"}
             return read(*args, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(log, "read", refusing)
+        monkeypatch.setattr(log, "take", refusing)
         with pytest.raises((KafkaError, IncompleteReplay), match=r"no token from localhost: it answered 401") as caught:
             replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=given, timeout=8)
     assert_unseen(SECRET, caught.value)
@@ -274,7 +274,7 @@ def test_fault_28_a_token_that_cannot_be_renewed_is_an_error_that_says_why(
 def test_fault_28_a_password_that_is_changed_during_the_read_is_an_error(
     broker: Kafka, right: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, fetches = log.read, []
+    read, fetches = log.take, []
 
     def changing(*args: object, **options: bool) -> object:
         fetches.append(1)
@@ -283,7 +283,7 @@ def test_fault_28_a_password_that_is_changed_during_the_read_is_an_error(
             change_password(broker, WRONG)
         return read(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(log, "read", changing)
+    monkeypatch.setattr(log, "take", changing)
     start = time.monotonic()
     try:
         with pytest.raises(KafkaError, match=r"SASL fails: .*refuses the credentials \(SCRAM-SHA-512\)") as caught:

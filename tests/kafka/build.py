@@ -9,7 +9,8 @@ from crc32c import crc32c
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from recovery_kit.kafka.batches import Fetch, split
+from recovery_kit.kafka.batches import Fetch, Tally, decode, split, take
+from recovery_kit.payload import Messages
 from tests.messages import NOON
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -106,3 +107,13 @@ def resealed(data: bytearray) -> bytearray:
 def fetch(data: bytes | bytearray, asked: int = 0, aborted: list[tuple[int, int]] | None = None) -> Fetch:
     records = memoryview(bytes(data))
     return Fetch("t", 0, asked, records, split(records, "t-0"), aborted or [])
+
+
+def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Messages | None:
+    """Take what a fetch brought, decode it and book it, as a replay does."""
+    delivery = take(fetch, tally, end, committed=committed)
+    if delivery is None:
+        return None
+    messages = decode(delivery)
+    tally.book(delivery, len(messages))
+    return messages

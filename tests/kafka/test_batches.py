@@ -17,7 +17,7 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog, KafkaError
-from recovery_kit.kafka.batches import Fetch, Tally, read
+from recovery_kit.kafka.batches import Fetch, Tally
 from recovery_kit.payload import Headers, Messages
 from tests.kafka.build import (
     ABORT,
@@ -32,6 +32,7 @@ from tests.kafka.build import (
     batch,
     fetch,
     marker,
+    read,
     sealed,
 )
 from tests.messages import NOON

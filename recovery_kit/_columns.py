@@ -72,11 +72,14 @@ class Kept:
         Of the table that was given: "pandas", "polars" or "pyarrow".
     dropped : int64 array
         The rows that are left out, ascending.
+    most : Decimal, optional
+        The largest absolute effect among all its rows, where somebody has looked.
     """
 
     table: pa.Table
     form: str
     dropped: np.ndarray
+    most: Decimal | None = None
 
     @classmethod
     def whole(cls, frame: Any, *, what: str) -> Kept:
@@ -207,7 +210,8 @@ def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
     """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale; fewer decimals is an error."""
-    column = column.cast(pa.decimal128(DIGITS, scale))
+    if not (pa.types.is_decimal128(column.type) and column.type.scale == scale):  # whatever the digits, they look alike
+        column = column.cast(pa.decimal128(DIGITS, scale))
     if not len(column):
         return np.empty((0, 2), np.int64)
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

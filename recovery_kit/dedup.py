@@ -136,13 +136,13 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     _columns.guard(most, 2, scale=scale, what="effect")
     _check_places(given.table)
 
-    rows, copies = _copies(given)
-    judged = _judge(copies, on_conflict)
+    rows, copies, ids = _copies(given)
+    judged = _judge(copies, ids, on_conflict)
     conflicts = _conflicts(copies, judged, scale)
     if on_conflict == "raise" and len(conflicts):
         raise ConflictError(_conflict_message(conflicts))
     redelivered = copies.take(column(judged.order[(judged.verdict == REDELIVERED)[judged.order]]))
-    kept = replace(given, dropped=rows[judged.verdict != CHOSEN])
+    kept = replace(given, dropped=rows[judged.verdict != CHOSEN], most=most)
     counts = {
         "events": len(given),
         "unique": len(kept),
@@ -170,20 +170,19 @@ class _Judged(NamedTuple):
     order: np.ndarray
     """The rows in log order."""
     by_id: np.ndarray
-    """The rows by id, the first delivery first."""
+    """The rows, those of an id together, the first delivery first."""
 
 
-def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table]:
-    """Every copy of every id that stands more than once, few as a rule: their rows, ascending, and the copies."""
+def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
+    """Every copy of every id that stands more than once, few as a rule: rows, ascending, copies, and numbers for their ids."""
     rows = repeated(given.table["event_id"])
     copies = given.rows(rows).combine_chunks()
     ids = _numbers(copies, "event_id")
     again = np.bincount(ids, minlength=1)[ids] > 1
-    return rows[again], copies.filter(column(again)).combine_chunks()
+    return rows[again], copies.filter(column(again)).combine_chunks(), ids[again]
 
 
-def _judge(copies: pa.Table, on_conflict: str) -> _Judged:
-    ids = _numbers(copies, "event_id", ranked=True)
+def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
     topic, partition, offset = _numbers(copies, "topic", ranked=True), *(values(copies[n]) for n in PLACE[1:])
     time = values(copies["time"].cast(pa.int64()))
     by_id = np.lexsort((offset, partition, topic, time, ids))
@@ -222,6 +221,7 @@ def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
 
 def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     rows = judged.by_id[judged.disputed[judged.by_id]]
+    rows = rows[np.argsort(_numbers(copies.take(column(rows)), "event_id", ranked=True), kind="stable")]
     chosen = judged.chosen[rows]
     effects = _columns.words(copies["effect"], scale)
     chosen_effects = np.where((chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
+from recovery_kit._threads import in_order
 from recovery_kit.kernels import address, load
+
+_AT_ONCE = 1 << 18
 
 
 def repeated(texts: pa.ChunkedArray) -> np.ndarray:
@@ -29,10 +33,9 @@ def repeated(texts: pa.ChunkedArray) -> np.ndarray:
     together is looked for. 16 bytes a row at the peak, and some 50 where every text repeats; the time of a sort of 64-bit numbers.
     """
     hashes = np.empty(len(texts), np.uint64)
-    seed, at = secrets.randbits(62), 0
-    for chunk in texts.chunks:
-        _hash(_plain(chunk), seed, hashes[at : at + len(chunk)])
-        at += len(chunk)
+    seed = secrets.randbits(62)
+    for _ in in_order(lambda part: _hash(_plain(part[0]), seed, part[1]), _parts(texts, hashes)):
+        pass
     ordered = np.sort(hashes)
     wanted = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
@@ -44,6 +47,16 @@ def repeated(texts: pa.ChunkedArray) -> np.ndarray:
         address(hashes), len(hashes), address(wanted), len(wanted), address(table), len(table) - 1, address(rows)
     )
     return rows[:found].copy()
+
+
+def _parts(texts: pa.ChunkedArray, hashes: np.ndarray) -> Iterator[tuple[pa.Array, np.ndarray]]:
+    """Some texts at a time, and where their hashes go."""
+    at = 0
+    for chunk in texts.chunks:
+        for first in range(0, len(chunk), _AT_ONCE):
+            part = chunk.slice(first, _AT_ONCE)
+            yield part, hashes[at : at + len(part)]
+            at += len(part)
 
 
 def _plain(chunk: pa.Array) -> pa.Array:

@@ -19,7 +19,8 @@ from seed import Log, answer, seed
 from recovery_kit.sandbox.kafka import Kafka
 
 CONTENDERS = {
-    "kit": "recovery-kit",
+    "kit": "recovery-kit, Arrow columns",
+    "kit_pandas": "recovery-kit, pandas frames",
     "kafka_python_loop": "kafka-python, json, dict",
     "confluent_pandas": "confluent-kafka, orjson, pandas",
     "confluent_polars": "confluent-kafka, polars",

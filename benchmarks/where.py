@@ -1,12 +1,14 @@
 """Where the kit's time goes, from the start of the interpreter to the totals: python where.py SERVERS TOPIC.
 
-Wraps the kit's own functions with clocks. A part's time does not hold that of the parts inside it.
+Wraps the kit's own functions with clocks. A part's time does not hold that of the parts inside it. Parts that several threads
+work on at once show the sum over the threads, and what the main thread does meanwhile is wait for them.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,33 +23,46 @@ PARTS = {
     "recovery_kit.kafka.batches:_bodies": "decompress",
     "recovery_kit.kafka.batches:_decode": "decode batches",
     "recovery_kit.payload:Reader.read": "columns of a fetch",
+    "recovery_kit.replay:_read": "the rest of a thread's work",
     "recovery_kit.replay:_result": "put together",
-    "recovery_kit.replay:replay": "the rest of replay",
+    "recovery_kit.replay:replay": "the rest of replay, and waiting",
     "recovery_kit.dedup:dedup": "dedup",
     "recovery_kit.totals:totals": "totals",
 }
 spent: dict[str, list[float]] = {}
-_inside: list[list[float]] = []
+_adding = threading.Lock()
+
+
+class _Inside(threading.local):
+    """What the parts inside those under way have taken, thread by thread."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[float]] = []
+
+
+_here = _Inside()
 
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
     """Book what happens inside under a name, first calls apart from later ones."""
-    _inside.append([0.0, 0.0])
+    inside = _here.parts
+    inside.append([0.0, 0.0])
     wall, cpu = time.perf_counter(), time.thread_time()
     try:
         yield
     finally:
         took = time.perf_counter() - wall, time.thread_time() - cpu
-        inner = _inside.pop()
-        book = spent.setdefault(name, [0.0, 0.0, 0, 0.0])
-        for k in (0, 1):
-            book[k] += took[k] - inner[k]
-            if _inside:
-                _inside[-1][k] += took[k]
-        if not book[2]:
-            book[3] = took[1] - inner[1]
-        book[2] += 1
+        inner = inside.pop()
+        with _adding:
+            book = spent.setdefault(name, [0.0, 0.0, 0, 0.0])
+            for k in (0, 1):
+                book[k] += took[k] - inner[k]
+                if inside:
+                    inside[-1][k] += took[k]
+            if not book[2]:
+                book[3] = took[1] - inner[1]
+            book[2] += 1
 
 
 def wrap(place: str, name: str) -> None:
@@ -79,14 +94,14 @@ def main() -> None:
     begun = time.perf_counter()
     with part("import recovery_kit"):
         import recovery_kit as rk
-    for module in ("recovery_kit.kafka.log", "polars", "recovery_kit.kernels"):
+    for module in ("recovery_kit.replay", "recovery_kit.kafka.log", "pyarrow.compute", "recovery_kit.totals"):
         with part(f"import {module}"):
             importlib.import_module(module)
     for place, name in PARTS.items():
         wrap(place, name)
     rk = sys.modules["recovery_kit"]
     schema = rk.EventSchema(id="id", type="type", value="value", key="account", time="ts")
-    events = rk.replay(topic, bootstrap_servers=servers, schema=schema, progress=False).events
+    events = rk.replay(topic, bootstrap_servers=servers, schema=schema, progress=False).arrow
     unique = rk.dedup(events)
     rk.totals(unique)
     print(

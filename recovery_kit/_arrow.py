@@ -1,15 +1,21 @@
-"""Arrow's columns and numpy's arrays, each seen as the other, without a copy where that can be, and without pandas.
+"""Arrow's columns seen as numpy's arrays and the other way about, and as pandas frames only where somebody asks for one.
 
 pyarrow's own ``array`` and ``to_numpy`` import pandas wherever it is installed (as of 26.0), which takes as long as to read
-half a million events; a process that asks for no frame has no use for it.
+half a million events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+from recovery_kit._show import to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def column(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
@@ -40,3 +46,25 @@ def texts(words: Sequence[str], kind: pa.DataType) -> pa.Array:
     data = [word.encode() for word in words]
     starts = np.cumsum([0, *map(len, data)], dtype=np.int64 if pa.types.is_large_string(kind) else np.int32)
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(starts), pa.py_buffer(b"".join(data))])
+
+
+class Frame:
+    """An attribute that is given a pandas frame, an Arrow table or what makes one, and that gives a pandas frame.
+
+    The frame is made when it is first asked for: a process that never does is not held up by pandas.
+    """
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __set__(self, holder: Any, given: pd.DataFrame | pa.Table | Callable[[], pa.Table]) -> None:
+        holder.__dict__[self._name] = given
+
+    def __get__(self, holder: Any, _owner: type | None = None) -> pd.DataFrame:
+        if holder is None:
+            raise AttributeError  # a field of a dataclass, without a default
+        held = holder.__dict__[self._name]
+        if isinstance(held := held() if callable(held) else held, pa.Table):
+            holder.__dict__[self._name] = to_pandas(held)
+        frame: pd.DataFrame = holder.__dict__[self._name]
+        return frame

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,6 @@ from recovery_kit._arrow import column, values
 from recovery_kit._show import shorten, to_pandas
 from recovery_kit.errors import AmountError, TableError
 from recovery_kit.schema import did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DIGITS = 38
 """Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's decimals."""
@@ -107,28 +104,6 @@ class Kept:
                 batches.append(batch.take(column(wanted[first:behind] - start)))
             start += len(batch)
         return pa.Table.from_batches(batches, self.table.schema)
-
-
-class Frame:
-    """An attribute that is given a pandas frame, an Arrow table or what makes one, and that gives a pandas frame.
-
-    The frame is made when it is first asked for: a process that never does is not held up by pandas.
-    """
-
-    def __set_name__(self, _owner: type, name: str) -> None:
-        self._name = f"_{name}"
-
-    def __set__(self, holder: Any, given: pd.DataFrame | pa.Table | Callable[[], pa.Table]) -> None:
-        holder.__dict__[self._name] = given
-
-    def __get__(self, holder: Any, _owner: type | None = None) -> pd.DataFrame:
-        if holder is None:
-            raise AttributeError  # a field of a dataclass, without a default
-        held = holder.__dict__[self._name]
-        if isinstance(held := held() if callable(held) else held, pa.Table):
-            holder.__dict__[self._name] = to_pandas(held)
-        frame: pd.DataFrame = holder.__dict__[self._name]
-        return frame
 
 
 def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:

@@ -7,13 +7,14 @@ import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from recovery_kit import _show, kernels, memory
-from recovery_kit._columns import Frame
+from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
 from recovery_kit._threads import in_order
 from recovery_kit.coverage import MEANING, Gather, table, worst
@@ -172,7 +173,8 @@ def replay(
         from recovery_kit.kafka import log, wire
         from recovery_kit.kafka.waiting import NEXT_WORD
 
-    ahead(kernels.load)
+    # What dedup and totals want is loaded too while the first fetch is waited for.
+    ahead(kernels.load, partial(import_module, "pyarrow.compute"))
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)

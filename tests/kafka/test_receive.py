@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import select
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import suppress
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -147,6 +152,80 @@ def test_a_connection_that_ends_early_is_an_error(pair: tuple[socket.socket, soc
     with pytest.raises(ConnectionResetError, match="socket disconnected"):
         rest()
     assert parser.frames == []
+
+
+def transport(ours: socket.socket, parser: Frames) -> SimpleNamespace:
+    return SimpleNamespace(_sock=ours, _protocol=SimpleNamespace(parser=parser))
+
+
+@given(
+    st.lists(st.integers(0, 5000), min_size=1, max_size=4),
+    st.lists(st.integers(0, 9000), max_size=8),
+    st.integers(1, 3000),
+)
+def test_no_more_is_waited_for_than_is_sure_to_come(sizes: list[int], cuts: list[int], at_once: int) -> None:
+    """Else a wait would last until the request times out."""
+    data = b"".join(size.to_bytes(4, "big") + bytes(size) for size in sizes)
+    ends = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(receive, "AT_ONCE", at_once)
+        ours.setblocking(False)
+        parser = Frames()
+        for start, end in pairwise(ends):
+            wanted = receive._wanted(transport(ours, parser))
+            assert 1 <= wanted <= min(at_once, len(data) - start)
+            theirs.sendall(data[start:end])
+            with suppress(BlockingIOError):
+                while True:
+                    parser.receive_bytes(receive._receive(ours, parser))
+        assert [len(frame) for frame in parser.frames] == sizes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every byte ends a wait")
+def test_a_wait_ends_when_the_rest_of_a_response_is_there_or_the_connection_is_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+        theirs, _ = server.accept()
+        with theirs:
+            ours.setblocking(False)
+            parser, net = Frames(), SelectorNet(ours)
+            whole = SimpleNamespace(
+                _net=net, _read=True, _closed=False, abort=net.aborted, **vars(transport(ours, parser))
+            )
+            whole._protocol.data_received = parser.receive_bytes
+            reading = receive._read(whole)
+            large = bytes(range(256)) * 16_000
+            theirs.setblocking(False)
+            waiting = memoryview(len(large).to_bytes(4, "big") + large + b"\0\0\0\3abc")
+            while len(parser.frames) < 2:
+                with suppress(BlockingIOError):
+                    waiting = waiting[theirs.send(waiting[:100_000]) :]
+                net.step(reading)
+            assert parser.frames == [large, b"abc"]
+            assert net.waits < 40  # 41 pieces were sent, and most of them ended no wait
+            theirs.sendall(len(large).to_bytes(4, "big") + b"a beginning")
+            theirs.close()
+            while not net.failed:
+                net.step(reading)
+
+
+class SelectorNet:
+    """Waits for a socket as kafka-python's event loop does: a coroutine goes on when it can be read."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        self.ours, self.waits, self.failed, self.begun = ours, 0, [], False
+
+    @types.coroutine
+    def wait_read(self, _: socket.socket) -> Generator[None, None, None]:
+        yield
+
+    def step(self, reading: Coroutine[None, None, None]) -> None:
+        if not self.begun or select.select([self.ours], [], [], 0.01)[0]:
+            self.begun, self.waits = True, self.waits + 1
+            reading.send(None)
+
+    def aborted(self, error: Exception) -> None:
+        self.failed.append(error)
 
 
 def test_a_consumer_of_the_kit_receives_in_place(broker: Kafka) -> None:

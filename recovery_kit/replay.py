@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
 from recovery_kit._threads import in_order
 from recovery_kit.coverage import MEANING, Gather, table, worst
-from recovery_kit.errors import KafkaError, ParameterError
+from recovery_kit.errors import ParameterError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Read, Reader
+from recovery_kit.progress import Progress
 from recovery_kit.schema import EventSchema
 from recovery_kit.window import Moment, Window, window
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from recovery_kit.kafka.batches import Delivery
     from recovery_kit.kafka.log import Span
-    from recovery_kit.kafka.wire import Topic
 
 
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
@@ -170,7 +169,7 @@ def replay(
         from kafka import TopicPartition
         from kafka.errors import KafkaError as LibraryError
 
-        from recovery_kit.kafka import log, wire
+        from recovery_kit.kafka import changes, inquire, log, wire
         from recovery_kit.kafka.waiting import NEXT_WORD
 
     # What dedup and totals want is loaded too while the first fetch is waited for.
@@ -190,13 +189,16 @@ def replay(
             {TopicPartition(*place): offset for place, offset in bound.items()}
             for bound in (cut.since_offsets, cut.until_offsets)
         )
-        tell = _Progress(timeout, enabled=progress)
+        tell = Progress(timeout, enabled=progress)
         spans = log.capture(
             consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout, on_wait=tell.waiting
         )
         gather = Gather(schema, cut, spans, allow_incomplete)
         tell.spans = spans
-        gather.notes += _inquire(consumer, spans, tell)
+        for note in inquire.compaction(consumer, spans):
+            tell.say(note)
+            gather.notes.append(note)
+        gather.notes += inquire.open_tails(consumer, spans)
         if any(s.lost for s in spans) and not allow_incomplete:
             _look_ahead(consumer, gather, min(timeout, 10.0))
             raise gather.incomplete()
@@ -205,10 +207,10 @@ def replay(
             tell.waiting(seconds, what)
             # A topic made anew, or gone, would be waited for in vain; brokers that are coming up may not know it yet.
             with suppress(LibraryError):
-                _same_topic(consumer, found, 1.0, patient=seconds < NEXT_WORD)
+                changes.same_topics(consumer, found, 1.0, patient=seconds < NEXT_WORD)
 
         def on_doubt() -> None:
-            _same_topic(consumer, found, timeout)
+            changes.same_topics(consumer, found, timeout)
 
         reading = log.read_spans(
             consumer, spans, timeout=timeout, go_on=allow_incomplete, on_wait=on_wait, on_doubt=on_doubt
@@ -220,7 +222,8 @@ def replay(
             tell.step()
             watch.step()
         if all(span.done for span in spans):
-            _look_back(consumer, gather, found, timeout, tell)
+            gather.notes += changes.new_partitions(consumer, found, timeout)
+            gather.log_start_after = changes.look_back(consumer, spans, timeout, tell.waiting)
     return _result(gather, ", ".join(topics))
 
 
@@ -230,70 +233,6 @@ def _read(reader: Reader, found: tuple[Span, Delivery]) -> tuple[int, Read]:
 
     messages = decode(found[1])
     return len(messages), reader.read(messages)
-
-
-def _look_back(
-    consumer: KafkaConsumer, gather: Gather, found: dict[str, Topic], timeout: float, tell: _Progress
-) -> None:
-    """Note what changed while the log was read; where it is another log by now, what was read is of no use."""
-    from recovery_kit.kafka import log, wire
-
-    for name, now in _same_topic(consumer, found, timeout).items():
-        before = found[name]
-        if added := sorted(now.partitions - before.partitions):
-            gather.notes.append(
-                f"topic {name!r} got {len(added)} new partition(s) during the read ({', '.join(map(str, added))}); "
-                "they are outside what was captured: run again to read them"
-            )
-    places = [s.where for s in gather.spans]
-    starts = wire.log_starts(consumer, places, timeout=timeout, on_wait=tell.waiting)
-    ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout, on_wait=tell.waiting)
-    for s in gather.spans:
-        if starts[s.where] < s.log_start or ends[s.where] < s.end:
-            raise KafkaError(
-                f"{s}: the log held the offsets {s.log_start} to {s.high_watermark} before it was read, and {starts[s.where]} "
-                f"to {ends[s.where]} afterwards; it was cut shorter or made anew, and what was read is of no use"
-            )
-    gather.log_start_after = {str(s): starts[s.where] for s in gather.spans}
-    log.require_the_same(consumer, timeout)
-
-
-def _same_topic(
-    consumer: KafkaConsumer, found: dict[str, Topic], timeout: float, *, patient: bool = False
-) -> dict[str, Topic]:
-    """The topics as they are now; an error where one is gone (unless ``patient``) or is another one by now."""
-    from recovery_kit.kafka import wire
-
-    topics = {}
-    for name, before in found.items():
-        now = wire.describe(consumer, name, timeout)
-        if (now is None and not patient) or (now is not None and now.id != before.id):
-            raise KafkaError(f"topic {name!r} was deleted or made anew while it was read; what was read is of no use")
-        if now is not None:
-            topics[name] = now
-    return topics
-
-
-def _inquire(consumer: KafkaConsumer, spans: list[Span], tell: _Progress) -> list[str]:
-    """Notes on what stands before the read begins: topics with compaction on, transactions still open at the tail."""
-    from recovery_kit.kafka import inquire
-
-    notes = [
-        f"topic {name!r} has compaction on (cleanup.policy={policy}): a total is right only while its cleaner has taken nothing"
-        for name, policy in inquire.cleanup_policies(consumer, sorted({s.topic for s in spans})).items()
-        if "compact" in policy
-    ]
-    for note in notes:
-        tell.say(note)
-    behind = [s for s in spans if s.high_watermark > s.stable and s.end == s.stable]
-    holders = inquire.open_transactions(consumer, [s.where for s in behind]) if behind else {}
-    for s in behind:
-        held = f"; it is held open by {holders[s.where]}" if s.where in holders else ""
-        notes.append(
-            f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from offset {s.stable} on; "
-            f"the read is complete up to there{held}"
-        )
-    return notes
 
 
 def _look_ahead(consumer: KafkaConsumer, gather: Gather, timeout: float) -> None:
@@ -339,39 +278,3 @@ def _result(gather: Gather, source: str) -> Replay:
         window=gather.window,
         notes=tuple(gather.notes),
     )
-
-
-class _Progress:
-    """A line every few seconds on standard error; on a terminal the same line again and again."""
-
-    def __init__(self, timeout: float, *, enabled: bool, every: float = 5.0) -> None:
-        self.timeout, self.every = timeout, every
-        self.spans: list[Span] = []
-        # Counted from the first step on: what comes before may be the one-time compilation.
-        self.next = 0.0 if enabled else float("inf")
-
-    def say(self, what: str) -> None:
-        """Tell something that is not how far it has come; at once, and on a line of its own."""
-        if self.next < float("inf"):
-            print(f"replay: {what}", file=sys.stderr)
-
-    def waiting(self, seconds: float, what: str) -> None:
-        """Tell what has been waited for, and for how long."""
-        self.say(f"waiting for {what} for {seconds:.0f} s; it gives up after {self.timeout:.0f} s without progress")
-
-    def step(self) -> None:
-        now = clock.monotonic()
-        if now < self.next:
-            return
-        first, self.next = not self.next, now + self.every
-        if first:
-            return
-        ahead = sum(s.end - min(s.start + s.lost, s.end) for s in self.spans)
-        done = ahead - sum(s.end - s.tally.position for s in self.spans)
-        open_ = sum(not s.done for s in self.spans)
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(
-            f"replay: {done:,} of {ahead:,} offsets ({done / ahead:.0%}), {open_} partitions to go",
-            end=end,
-            file=sys.stderr,
-        )

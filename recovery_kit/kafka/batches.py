@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.errors import CorruptLog, KafkaError
+from recovery_kit.errors import CorruptLog
+from recovery_kit.kafka.codecs import decompress
 from recovery_kit.kernels import address, load
 from recovery_kit.payload import Headers, Messages
 
@@ -17,7 +18,6 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LEAST = struct.Struct(">qiib")  # as far as the magic byte, which all formats share
 _LEGACY = struct.Struct(">qiIbbq")  # of formats v0 and v1; v0 has no time at the end
 _CRC_FROM = 21
-_CODECS = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 
 
 class Batch(NamedTuple):
@@ -311,51 +311,12 @@ def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[
     places = [(b.start + _HEADER.size, b.end) for b in batches]
     if not any(b.codec for b in batches):
         return np.frombuffer(fetch.records, np.uint8), places
-    parts = [decompress(fetch.records[at:end], b, str(fetch)) for b, (at, end) in zip(batches, places, strict=True)]
+    parts = [
+        decompress(fetch.records[at:end], b.codec, f"{fetch}: the record batch at offset {b.base_offset}")
+        for b, (at, end) in zip(batches, places, strict=True)
+    ]
     ends = list(itertools.accumulate(map(len, parts)))
     return np.frombuffer(b"".join(parts), np.uint8), list(zip([0, *ends], ends, strict=False))
-
-
-def decompress(data: memoryview, batch: Batch, where: str) -> bytes | memoryview:
-    """The records of a batch, by its codec; CorruptLog when they do not decompress or the codec is unknown."""
-    name = _CODECS.get(batch.codec)
-    if name == "none":
-        return data
-    if name is None:
-        raise CorruptLog(
-            f"{where}: the record batch at offset {batch.base_offset} is compressed with codec number {batch.codec}, which "
-            f"this version does not know; it reads {', '.join(_CODECS.values())}"
-        )
-    try:
-        import cramjam
-    except ImportError:
-        raise KafkaError(
-            f"{where}: the record batch at offset {batch.base_offset} is compressed with {name}, which needs the Python "
-            "package cramjam; install it"
-        ) from None
-    try:
-        if name == "snappy":
-            return _snappy(bytes(data))
-        codec = {"gzip": cramjam.gzip, "lz4": cramjam.lz4, "zstd": cramjam.zstd}[name]
-        return memoryview(codec.decompress(data))
-    except (cramjam.DecompressionError, struct.error) as error:
-        raise CorruptLog(
-            f"{where}: the record batch at offset {batch.base_offset} does not decompress as {name}: {error}"
-        ) from error
-
-
-def _snappy(data: bytes) -> bytes | memoryview:
-    """Snappy as Java's producers frame it (xerial blocks), or bare."""
-    import cramjam
-
-    if not data.startswith(b"\x82SNAPPY\x00"):
-        return memoryview(cramjam.snappy.decompress_raw(data))
-    parts, at = [], 16
-    while at < len(data):
-        (size,) = struct.unpack_from(">I", data, at)
-        parts.append(bytes(cramjam.snappy.decompress_raw(data[at + 4 : at + 4 + size])))
-        at += 4 + size
-    return b"".join(parts)
 
 
 def _is_abort(fetch: Fetch, batch: Batch) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as LibraryError
@@ -16,6 +16,9 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit._show import shorten
 from recovery_kit.kafka import wire
 from recovery_kit.kafka.waiting import leader
+
+if TYPE_CHECKING:
+    from recovery_kit.kafka.log import Span
 
 _TOPIC = 2  # the number of this kind of resource in DescribeConfigs
 
@@ -98,3 +101,26 @@ def _transactions(consumer: KafkaConsumer, producers: list[int], timeout: float)
 
 def _when(ms: int) -> str:
     return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def compaction(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
+    """Notes on topics that have compaction on."""
+    return [
+        f"topic {name!r} has compaction on (cleanup.policy={policy}): a total is right only while its cleaner has taken nothing"
+        for name, policy in cleanup_policies(consumer, sorted({s.topic for s in spans})).items()
+        if "compact" in policy
+    ]
+
+
+def open_tails(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
+    """Notes on partitions that are read up to an open transaction, and on who holds it open."""
+    behind = [s for s in spans if s.high_watermark > s.stable and s.end == s.stable]
+    holders = open_transactions(consumer, [s.where for s in behind]) if behind else {}
+    notes = []
+    for s in behind:
+        held = f"; it is held open by {holders[s.where]}" if s.where in holders else ""
+        notes.append(
+            f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from offset {s.stable} on; "
+            f"the read is complete up to there{held}"
+        )
+    return notes

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from recovery_kit.errors import CorruptLog
-from recovery_kit.kafka.batches import Batch, Fetch, decompress
+from recovery_kit.kafka.batches import Batch, Fetch
+from recovery_kit.kafka.codecs import decompress
 from recovery_kit.payload import Messages
 
 _HEADER = struct.Struct(">qiIbb")
@@ -58,7 +59,11 @@ def _records(fetch: Fetch, batch: Batch) -> list[Record]:
         raise struct.error
     if batch.magic == 0 and batch.codec == _LZ4:
         value = _mended(value)
-    inner = list(_messages(fetch, memoryview(decompress(value, batch, str(fetch)))))
+    inner = list(
+        _messages(
+            fetch, memoryview(decompress(value, batch.codec, f"{fetch}: the message at offset {batch.base_offset}"))
+        )
+    )
     if not inner:
         raise struct.error
     base = offset - inner[-1][0] if batch.magic else 0

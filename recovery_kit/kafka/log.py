@@ -21,6 +21,7 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit.errors import CorruptLog, KafkaError, ParameterError
 from recovery_kit.kafka import wire
 from recovery_kit.kafka.batches import Delivery, Fetch, Tally, take
+from recovery_kit.kafka.changes import cut_shorter
 from recovery_kit.kafka.waiting import OnWait, Waiting, obstacles, unheard
 
 Offsets = Mapping[TopicPartition, int]
@@ -281,7 +282,7 @@ def _poll(
     try:
         return wire.poll(consumer, max(0.0, min(left, 1.0)))
     except LogTruncationError as error:
-        raise _cut_shorter(error) from None
+        raise cut_shorter(error) from None
     except CorruptRecordError:
         places = ", ".join(f"{span} from offset {span.tally.position}" for span in open_spans.values())
         raise CorruptLog(
@@ -294,25 +295,6 @@ def _poll(
     except RetriableError:
         waiting.pause(left)
     return []
-
-
-def require_the_same(consumer: KafkaConsumer, timeout: float) -> None:
-    """Raise a KafkaError where a log was cut shorter than what was read of it, even if it has grown again since."""
-    try:
-        wire.validate(consumer, timeout)
-    except LogTruncationError as error:
-        raise _cut_shorter(error) from None
-
-
-def _cut_shorter(error: LogTruncationError) -> KafkaError:
-    places = (
-        f"{tp.topic}-{tp.partition}" + (f" from offset {to.offset} on" if to else "")
-        for tp, to in error.divergent_offsets.items()
-    )
-    return KafkaError(
-        f"the log was cut shorter while it was read, and records that were read are not in it any more: {', '.join(places)}; "
-        "an unclean leader election does that. What was read is of no use: run again"
-    )
 
 
 def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.admin import NewTopic as Topic
 
 from recovery_kit.errors import IncompleteReplay, KafkaError
-from recovery_kit.kafka import log
+from recovery_kit.kafka import changes, log
 from recovery_kit.replay import replay
 from recovery_kit.sandbox.node import quiet
 from tests.integration.conftest import NewTopic, Send, event, events, new_topic_on, numbers, one, send_to
@@ -193,9 +192,8 @@ def test_fault_11_a_log_cut_shorter_and_written_anew_behind_what_was_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the offsets alone nothing is to be seen; the epochs tell."""
-    module = importlib.import_module("recovery_kit.replay")
     topic, unclean_election = diverging
-    look_back = module._look_back
+    look_back = changes.look_back
 
     def late(*args: Any) -> None:
         unclean_election()
@@ -203,7 +201,7 @@ def test_fault_11_a_log_cut_shorter_and_written_anew_behind_what_was_read(
             in_batches(send_to(producer), topic, 25, first=100)
         look_back(*args)
 
-    monkeypatch.setattr(module, "_look_back", late)
+    monkeypatch.setattr(changes, "look_back", late)
     with pytest.raises(KafkaError, match=rf"cut shorter.*{topic}-0 from offset 10 on"):
         replay(topic, bootstrap_servers=broker.bootstrap_servers, timeout=20)
 

@@ -38,4 +38,5 @@ def ahead(*loads: Callable[[], object]) -> None:
             for one in loads:
                 one()
 
-    threading.Thread(target=load, name="recovery-kit-loading", daemon=True).start()
+    # Not a daemon: the interpreter would end it in the middle of a library, which can end the process with it.
+    threading.Thread(target=load, name="recovery-kit-loading").start()

@@ -77,3 +77,14 @@ rk.replay, rk.dedup, rk.totals
 print(max(looks, default=-1))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 2
+
+
+def test_the_interpreter_does_not_end_in_the_middle_of_a_library() -> None:
+    code = """
+import time
+from recovery_kit._loading import ahead
+def fails(): raise ImportError
+ahead(lambda: (time.sleep(0.3), print("loaded")), fails)
+print("done")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["done", "loaded"], "")

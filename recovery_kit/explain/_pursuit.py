@@ -26,7 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recovery_kit.explain._alone import best_alone, drawn, together
-from recovery_kit.explain._case import Case, Ints
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.explain._case import Case
 from recovery_kit.explain._guess import FEWEST, Guess, guessed
 from recovery_kit.explain._meet import Seen, Targets, candidates
 from recovery_kit.explain._window import (

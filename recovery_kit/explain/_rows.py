@@ -12,7 +12,8 @@ import numpy as np
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.explain import _runs
-from recovery_kit.explain._case import Bools, Case, Ints, decimals
+from recovery_kit.explain._arrays import Bools, Ints
+from recovery_kit.explain._case import Case, decimals
 from recovery_kit.explain._single import Finding, Part
 from recovery_kit.explain._window import MISSED, Cause, Window, claims, settle
 from recovery_kit.explain.diagnosis import GRADES, Diagnosis
@@ -78,8 +79,7 @@ def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "un
 
 def event_counts(case: Case, wanted: dict[int, int]) -> dict[int, int]:
     """How many events the log has of each wanted key."""
-    counts = np.bincount(case.code, minlength=len(case.keys)) if len(case.code) else np.zeros(len(case.keys), int)
-    return {key: int(counts[key]) for key in wanted}
+    return {key: int(case.busy[key]) for key in wanted}
 
 
 def of_windows(
@@ -90,7 +90,8 @@ def of_windows(
     incidents = []
     hidden = settle(case, windows).hidden
     for at, (window, inside, _) in enumerate(claims(case, windows), start=after + 1):
-        frame = (case.copied if window.copies else case).events[inside]
+        side = case.copied if window.copies else case
+        frame = side.events.frame(inside).with_columns(code=side.code[inside])
         cause = "lag" if window.cause is MISSED and _to_the_end(case, window, hidden) else window.cause.name
         kind = case.kinds[window.kind] if window.kind >= 0 else None
         fits = f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
@@ -196,8 +197,10 @@ def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]
 
 
 def _frame(case: Case, part: Part) -> pl.DataFrame:
-    frame: pl.DataFrame = getattr(case, part.table)
-    return frame[list(part.rows)]
+    rows = np.array(part.rows)
+    if part.table == "conflicts":
+        return case.conflicts[rows]
+    return (case.copies if part.table == "copies" else case.events).frame(rows)
 
 
 def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
@@ -237,14 +240,16 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
             for run in _runs.runs(case, own, str(cause)):
                 incidents.append(_run(case, run, len(incidents) + 1, str(cause)))
                 numbers[run] = len(incidents)
-        known = pl.Series(numbers, dtype=pl.Int64)
+        theirs = pl.Series(numbers, dtype=pl.Int64)
         at = part["row"].fill_null(0)
-        found = known.gather(at) if len(known) else pl.Series([-1] * len(part), dtype=pl.Int64)
+        found = theirs.gather(at) if len(theirs) else pl.Series([-1] * len(part), dtype=pl.Int64)
         marked.append(part.with_columns(incident=pl.when(pl.col("row").is_not_null() & (found >= 0)).then(found)))
     if not marked:
         return [], []
-    events = case.events.select("topic", "partition", "time").with_row_index("row")
-    frame = pl.concat(marked).join(events, on="row", how="left").with_columns(effect="amount")
+    frame = pl.concat(marked)
+    known = frame["row"].drop_nulls().unique().sort()
+    events = case.events.frame(known.to_numpy().astype(np.int64), "topic", "partition", "time").with_columns(row=known)
+    frame = frame.join(events, on="row", how="left").with_columns(effect="amount")
     grouped = _grouped(frame, ["code", "cause", "incident"], pl.col("detail").first())
     rows = []
     for row in grouped.iter_rows(named=True):
@@ -259,7 +264,7 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
 def _run(case: Case, rows: Ints, at: int, cause: str) -> Incident:
     kind = case.kinds[case.kind[rows[0]]] if cause in _runs.BY_TYPE else None
     return _incident(
-        case.events[rows],
+        case.events.frame(rows),
         at,
         cause,
         kind,
@@ -290,17 +295,18 @@ def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: lis
 
     exact = pl.Decimal(_frames.DIGITS, case.scale)
     names, gaps = case.keys["key"], case.difference
+    time = case.events.frame(np.empty(0, np.int64), "time").schema["time"]
     rows = sorted(rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause))
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row._fields[1:]}
     columns["amount"] = [decimal(amount, case.scale) for amount in columns["amount"]]
     key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
     schema: dict[str, Any] = {
         "cause": pl.String, "amount": exact, "grade": pl.String, "events": pl.Int64, "event_ids": pl.List(pl.String),
-        "incident": pl.Int64, "topic": pl.String, "partition": pl.Int64, "first": case.events.schema["time"],
-        "last": case.events.schema["time"], "evidence": pl.String,
+        "incident": pl.Int64, "topic": pl.String, "partition": pl.Int64, "first": time,
+        "last": time, "evidence": pl.String,
     }  # fmt: skip
     causes = pl.DataFrame(columns, schema=schema).insert_column(0, key.alias("key"))
-    table = _incidents(causes, incidents, exact, case.events.schema["time"])
+    table = _incidents(causes, incidents, exact, time)
     numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
     causes, table = (t.with_columns(pl.col("incident").replace(numbers)) for t in (causes, table))
     summary = _summary(case, causes, table, notes)

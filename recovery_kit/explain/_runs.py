@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recovery_kit.explain._case import Case, Ints
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.explain._case import Case
 
 GAP = 3
 """Events of a window that may be right and not end it: those that were delivered again later, say."""

@@ -15,17 +15,15 @@ forbids it; then two of all these together. Cost: O(e log e) a key of e events, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from recovery_kit import _frames
-from recovery_kit.explain._case import Bools, Case, Ints, wrapped
+from recovery_kit.explain._arrays import Bools, Ints, whole, wrapped
+from recovery_kit.explain._case import Case
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
-
-if TYPE_CHECKING:
-    import polars as pl
 
 FALSE = 0.02
 """Expected part of false ones among the matches that are believed."""
@@ -93,8 +91,8 @@ def singles(
     if not left:
         return {}
     events = _by_key(np.where(state.hidden, -1, case.code), left)
-    copies = _by_key(case.copies["code"].fill_null(-1).to_numpy(), left)
-    copied = _Exact(case.copies["effect"], case.scale)
+    copies = _by_key(case.codes(*case.copies.numbers("key")), left)
+    low, high = case.copies.effects(case.scale)
     versions = _versions(case, left)
     if case.wide:  # multiples may pass 64 bits
         causes = tuple(cause for cause in causes if abs(cause.up) == cause.down == 1)
@@ -102,7 +100,8 @@ def singles(
     found = {}
     for key, amount in left.items():
         rows = events.get(key, np.empty(0, np.int64))
-        extras = [Part("applied_twice", copied[int(c)], "copies", (int(c),)) for c in copies.get(key, ())]
+        mine = copies.get(key, np.empty(0, np.int64)).tolist()
+        extras = [Part("applied_twice", whole(low[c], high[c]), "copies", (c,)) for c in mine]
         known = [p for p in extras if TWICE in causes] + versions.get(key, [])
         own = Own(rows, case.effect[rows], known, causes, case.slack)
         plain = case.wide or bool(case.slack)
@@ -141,9 +140,9 @@ def _of_key(own: Own, amount: int, decoys: _Decoys, slips: list[Slip], *, plain:
         rest = amount - slip.amount if slip else amount
         part = (Part(slip.cause, slip.amount, "events", slip.rows, edge=True),) if slip else ()
         if slip and abs(rest) <= own.slack:
-            return Finding(part, True, decoys.chance(amount, _among([s.amount for s in slips], own.slack)))
+            return Finding(part, True, decoys.chance(amount, _among(_modulo(slips), own.slack)))
         if known := [p for p in own.known if abs(p.amount - rest) <= own.slack]:
-            hit = _among([p.amount for p in own.known], own.slack)
+            hit = _among(_modulo(own.known), own.slack)
             if one := _one(known):
                 return Finding((*part, one), True, decoys.chance(rest, hit) * _tried(slips))
         matches, hits = _matches(own, rest)
@@ -165,11 +164,15 @@ def _one(parts: list[Part]) -> Part | None:
     return parts[0]._replace(rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows))
 
 
+def _modulo(found: Sequence[Part | Slip]) -> Ints:
+    return np.array([wrapped(f.amount) for f in found], np.int64)
+
+
 Hit = Callable[[Ints], Bools]
 
 
-def _among(amounts: list[int], slack: int) -> Hit:
-    ranked = np.unique(np.array([wrapped(a) for a in amounts], np.int64))
+def _among(amounts: Ints, slack: int) -> Hit:
+    ranked = np.unique(amounts)
 
     def hit(tried: Ints) -> Bools:
         made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(ranked, tried + slack, side="right")
@@ -194,7 +197,7 @@ def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
 
 
 def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
-    within = _among(own.effects.tolist(), reach)
+    within = _among(own.effects, reach)
 
     def hit(tried: Ints) -> Bools:
         made: Bools = within(tried * cause.down // cause.up)
@@ -274,7 +277,7 @@ class _Decoys:
     """Amounts like those of the log that have nothing to do with a key."""
 
     def __init__(self, case: Case) -> None:
-        self.amounts = np.sort(case.effect)
+        self.amounts = np.repeat(*case.amounts)  # all of them, sorted
         self.wide = case.wide
         self.draw = np.random.default_rng(len(self.amounts))  # the same for the same log, so that a run can be repeated
 
@@ -310,22 +313,14 @@ def _named(cause: Cause) -> str:
 
 def _by_key(code: Ints, wanted: dict[int, int]) -> dict[int, Ints]:
     """Rows by key, of the wanted keys."""
-    rows = np.flatnonzero(np.isin(code, np.fromiter(wanted, np.int64)))
+    asked = np.zeros(max(int(code.max(initial=0)), *wanted) + 2, bool)  # the last is for a code of -1
+    asked[list(wanted)] = True
+    rows = np.flatnonzero(asked[code])
     rows = rows[np.argsort(code[rows], kind="stable")]
     if not len(rows):
         return {}
     keys, starts = np.unique(code[rows], return_index=True)
     return dict(zip(keys.tolist(), np.split(rows, starts[1:]), strict=True))
-
-
-class _Exact:
-    """A column's amounts as whole numbers, exactly, one at a time."""
-
-    def __init__(self, amounts: pl.Series, scale: int) -> None:
-        self.amounts, self.scale = amounts, scale
-
-    def __getitem__(self, row: int) -> int:
-        return _frames.unscaled(self.amounts[row], self.scale)
 
 
 def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
@@ -335,7 +330,7 @@ def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
     conflicts = case.conflicts.with_row_index("row")
     if not len(conflicts):
         return {}
-    amounts = _Exact(case.conflicts["effect"], case.scale)
+    amounts = [_frames.unscaled(amount, case.scale) for amount in case.conflicts["effect"]]
     chosen = {
         event: (code, amounts[row])
         for event, code, row in conflicts.filter(pl.col("verdict") == "chosen")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recovery_kit.explain._case import Bools, Case
+from recovery_kit.explain._arrays import Bools
+from recovery_kit.explain._case import Case
 from recovery_kit.explain._single import Slip
 from recovery_kit.explain._window import MISSED, State, Window, change_of
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain._case import Bools, Case, Floats, Ints
+from recovery_kit.explain._arrays import Bools, Floats, Ints
+from recovery_kit.explain._case import Case
 
 SURE = 8.0
 """Bits that a window must have left over: one chance in 250 that it is none, after every window has been tried."""

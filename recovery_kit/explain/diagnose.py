@@ -7,12 +7,13 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain import _proven, _rejects, _rows
-from recovery_kit.explain._case import Case, decimals, open_case
+from recovery_kit.explain._case import Case, open_case
 from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.explain.diagnosis import Diagnosis
 
@@ -72,13 +73,13 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     The cost is that of sorting the divergent keys' events some ten times; memory is a few columns of whole numbers. Windows
     that overlap on every key, in a log of up to 400,000 events, take seconds to some tens of seconds more.
     """
-    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("unique", "redelivered", "conflicts"))):
+    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("kept", "redelivered", "conflicts"))):
         if not all(hasattr(given, name) for name in names):
             expected = "what reconcile() gives" if what == "r" else "what dedup() gives"
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(r, d)
     listed = None if processed is None else _proven.read(processed)
-    if listed is not None and "effect" in listed.columns and (finer := decimals(listed, "effect")) > case.scale:
+    if listed is not None and "effect" in listed.column_names and (finer := listed["effect"].type.scale) > case.scale:
         case = replace(case, scale=finer, slack=_frames.unscaled(r.tolerance, finer))
     _guard(case)
     notes: list[str] = []
@@ -92,9 +93,7 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
 
 
 def _guard(case: Case) -> None:
-    import polars as pl
-
-    effects = case.events.select(pl.col("effect").abs().max())["effect"].to_list()
+    effects = pc.min_max(case.events.kept.table["effect"]).as_py().values()
     most = _frames.largest([*case.keys["difference"].to_list(), *effects])
     if _frames.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**_frames.DIGITS:
         raise AmountError(
@@ -167,8 +166,8 @@ def _beyond_the_list(
     applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
     kind = pl.Decimal(_frames.DIGITS, case.scale)
     smaller = replace(
-        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.filter(applied),
-        copies=case.copies.clear(),
+        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.only(applied),
+        copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )  # fmt: skip
     causes = (SIGN, *SCALED)
     from recovery_kit.explain import _incidents

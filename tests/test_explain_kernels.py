@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery_kit.explain import _ids, _sweep
-from recovery_kit.explain._tracks import track
+from recovery_kit.explain import _ids, _sweep, _tracks
 from tests.guarded import Guarded
 
 
@@ -38,15 +37,15 @@ def whole(numbers: Any) -> np.ndarray:
     return edged(np.array(numbers, np.int64))
 
 
-def starts_of(groups: list[list[int]]) -> np.ndarray:
+def starts_of(groups: Sequence[Sequence[int]]) -> np.ndarray:
     return whole(np.append(0, np.cumsum([len(group) for group in groups])))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def at_the_edge() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_sweep, "np", AtTheEdge())
-        patch.setattr(_ids, "np", AtTheEdge())
+        for module in (_ids, _sweep, _tracks):
+            patch.setattr(module, "np", AtTheEdge())
         patch.setattr(_sweep, "ROOM", 3)  # so that what is found hardly ever fits one room
         yield
 
@@ -75,8 +74,8 @@ def test_prefix_sums_stand_by_key_and_place(
 ) -> None:
     key, kinds, change = (whole(column) for column in zip(*log, strict=True))
     edges = np.array([0, min(cut, len(log)), len(log)] if not merged else [0, len(log)])
-    rows = np.arange(len(log))[:: -1 if merged else 1].copy()
-    made = track(rows, key, kinds, 5, edges, merged=merged)
+    rows = whole(np.arange(len(log))[:: -1 if merged else 1])
+    made = _tracks.track(rows, key, kinds, 5, edges, merged=merged)
     groups = whole([g for g in range(len(made.keys)) if g in wanted])
     made = made._replace(**{name: edged(getattr(made, name)) for name in made._fields[1:]})
     kept, starts, prefix, upto = _sweep.lay(made, groups, kind, change)
@@ -162,16 +161,40 @@ def test_an_edge_comes_to_rest_where_the_fewest_keys_stay_off(log: list[tuple[in
     assert abs(found - near) == abs(nearest - near)
 
 
+@often
+@given(events, st.data())
+def test_an_edge_comes_to_rest_where_the_squares_of_what_is_left_are_least(
+    log: list[tuple[int, int, int]], data: Any
+) -> None:
+    key, _, change = (whole(column) for column in zip(*log, strict=True))
+    n, up = len(log), data.draw(st.booleans())
+    left = edged(np.array(data.draw(st.lists(small, min_size=5, max_size=5)), float))
+    trend = edged(np.linalg.qr(np.array(data.draw(st.lists(small, min_size=10, max_size=10)), float).reshape(5, 2))[0])
+    low, high = sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))
+    fixed = data.draw(st.integers(0, low) if up else st.integers(high, n))
+    at, pull = whole(np.arange(n)), edged(change.astype(float))
+    edge = _sweep.Edge(at if up else at[::-1], at + up, at + (not up), fixed, up, low, high, low)
+
+    def squares(end: int) -> float:
+        inside = slice(*sorted((fixed, end)))
+        rest = left - np.bincount(key[inside], pull[inside], minlength=5)
+        rest = rest - trend @ (trend.T @ rest)
+        return float(rest @ rest)
+
+    found = _sweep.press(edge, key, pull, left, trend)
+    assert squares(found) <= min(squares(end) for end in range(low, high + 1)) + 1e-6
+
+
 ids = st.text("ab\0é", max_size=20)
 
 
 @often
-@given(st.lists(ids, unique=True, max_size=40), st.lists(ids, max_size=40))
-def test_ids_are_found_by_all_their_bytes(among: list[str], wanted: list[str]) -> None:
+@given(st.dictionaries(ids, st.integers(-3, 99), max_size=40), st.lists(ids, max_size=40))
+def test_ids_are_found_by_all_their_bytes(among: dict[str, int], wanted: list[str]) -> None:
     def column(texts: list[str]) -> pa.Array:
-        data = "".join(texts).encode()
-        starts = np.append(0, np.cumsum([len(t.encode()) for t in texts])).astype(np.int64)
-        return pa.Array.from_buffers(pa.large_string(), len(texts), [None, pa.py_buffer(edged(starts)), pa.py_buffer(edged(np.frombuffer(data, np.uint8)))])  # fmt: skip
+        buffers = [starts_of([t.encode() for t in texts]), np.frombuffer("".join(texts).encode(), np.uint8)]
+        made = [None, *(pa.py_buffer(edged(buffer)) for buffer in buffers)]
+        return pa.Array.from_buffers(pa.large_string(), len(texts), made)
 
-    where = {text: row for row, text in enumerate(among)}
-    assert _ids.found(column(among), column(wanted)).tolist() == [where.get(text, -1) for text in wanted]
+    found = _ids.found(column(wanted), column([*among]), whole([*among.values()]))
+    assert found.tolist() == [max(among.get(text, -1), -1) for text in wanted]

@@ -28,19 +28,22 @@ Spans = tuple[tuple[int, int, int], ...]
 
 
 class Task(NamedTuple):
-    """One window's edges: by how much each event would change its key, and what is left to explain."""
+    """One window's edges: what all the other windows leave, and what is left to explain."""
 
     case: Case
     window: Window
-    change: Ints
+    state: State
     left: Ints
     slack: int
 
     @classmethod
     def of(cls, case: Case, window: Window, state: State) -> Task:
-        """All in units of ``cause.down``, so that whole numbers stay whole; ``state`` is what all the other windows leave."""
-        change, down = change_of(case, state, window.cause, copies=window.copies), window.cause.down
-        return cls(case, window, change, state.left * down, case.slack * down)
+        """Amounts times ``cause.down``, so that whole numbers stay whole."""
+        return cls(case, window, state, state.left * window.cause.down, case.slack * window.cause.down)
+
+    def change(self, rows: Ints) -> Ints:
+        """By how much each event would change its key's total."""
+        return change_of(self.case, self.state, self.window.cause, rows, copies=self.window.copies)
 
 
 def settled(task: Task) -> Spans:
@@ -70,7 +73,7 @@ def edges(
 ) -> tuple[int, int]:
     """Move the end of one span, then its beginning, each within its limits; ``others`` is what other spans explain."""
     rows, lo, hi = _inside(task, begins[0], ends[1])
-    key, change, left = task.case.code[rows], task.change[rows], task.left - others
+    key, change, left = task.case.code[rows], task.change(rows), task.left - others
     by_hi, by_lo = np.argsort(hi, kind="stable"), np.argsort(-lo, kind="stable")
     counts = SIZE_COUNTS * (not task.case.wide), task.case.usual / 8 * task.window.cause.down
     begin, end = at
@@ -83,7 +86,7 @@ def edges(
 def sums(task: Task, begin: int, end: int) -> Ints:
     """By how much one span changes each key's total, times ``cause.down``."""
     rows, lo, hi = _inside(task, begin, end)
-    return _sweep.sums(lo, hi, begin, end, task.case.code[rows], task.change[rows], len(task.case.keys))
+    return _sweep.sums(lo, hi, begin, end, task.case.code[rows], task.change(rows), len(task.case.keys))
 
 
 def _inside(task: Task, low: int, high: int) -> tuple[Ints, Ints, Ints]:

@@ -84,13 +84,11 @@ class Events:
 
     @cached_property
     def ids(self) -> tuple[pa.Array, Ints]:
-        """The ids as one column of large strings in the table's order, and the row of each."""
-        column = self.kept.table["event_id"].cast(pa.large_string())
+        """The ids as one column of large strings in the table's order, and the row of each; -1 of those that are left out."""
+        column = self.kept.table["event_id"].cast(pa.large_string()).combine_chunks()
         rows = np.full(len(column), -1)
         rows[self.at] = np.arange(len(self))
-        own = rows >= 0
-        column = column.combine_chunks() if own.all() else column.filter(pa.array(own)).combine_chunks()
-        return column, rows[own]
+        return column, rows
 
     def frame(self, rows: Ints, *names: str) -> pl.DataFrame:
         """Some rows of some columns, or of all of them; texts as such."""

@@ -16,14 +16,22 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def found(among: pa.Array, texts: pa.Array) -> Ints:
-    """For each text its row among distinct texts; -1 where it is not there. Both are arrays of large strings."""
-    rows = np.empty(len(texts), np.int64)
+def found(texts: pa.Array, among: pa.Array, numbers: Ints) -> Ints:
+    """For each text the number of the same text among others; -1 where it is not there.
+
+    Parameters
+    ----------
+    texts, among : pyarrow.LargeStringArray
+    numbers : int64 array
+        Of the others; one with a number below 0 is left out, all others must be distinct.
+    """
+    made, hashes = np.empty(len(texts), np.int64), np.empty(len(among), np.int64)
     table = np.zeros(1 << (2 * len(among)).bit_length(), np.uint64)
     load().match(
-        *_plain(among), len(among), *_plain(texts), len(texts), secrets.randbits(62), address(table), len(table) - 1, address(rows)
+        *_plain(among), address(numbers), len(among), *_plain(texts), len(texts),
+        secrets.randbits(62), address(hashes), address(table), len(table) - 1, address(made),
     )  # fmt: skip
-    return rows
+    return made
 
 
 def _plain(texts: pa.Array) -> tuple[int, int]:
@@ -51,9 +59,10 @@ def span(events: Events, others: pl.DataFrame) -> tuple[Ints, Ints]:
     # Of millions of ids the few are looked for that came more than once.
     names = others["event_id"].to_arrow().cast(pa.large_string()).dictionary_encode()
     ids, rows = events.ids
-    at = found(names.dictionary, ids)
+    at = found(ids, names.dictionary, np.arange(len(names.dictionary)))
+    there = (at >= 0) & (rows >= 0)
     row_of = np.full(len(names.dictionary), -1)
-    row_of[at[at >= 0]] = rows[at >= 0]
+    row_of[at[there]] = rows[there]
     others = others.with_columns(row=pl.Series(row_of[names.indices.to_numpy()])).filter(pl.col("row") >= 0)
     offsets = events.whole("offset")
     places = {(topic, partition): (begin, end) for topic, partition, begin, end in events.places}

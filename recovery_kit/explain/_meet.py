@@ -65,7 +65,7 @@ def candidates(
     wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
     visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
-    missing = change_of(case, state, MISSED, copies=False) if not copies and state.error.any() else None
+    missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
     for track in case.tracks:
         groups = np.flatnonzero((np.diff(targets.starts) > 0)[track.keys])
         for kind in kinds:

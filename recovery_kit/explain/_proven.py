@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from recovery_kit import _columns, _frames
 from recovery_kit._sources import load
-from recovery_kit.explain._arrays import Bools, Ints
+from recovery_kit.explain._arrays import Bools, Ints, whole
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._ids import found
 from recovery_kit.tables import read_processed
@@ -85,17 +84,16 @@ def prove(case: Case, listed: pa.Table) -> Proof:
 
 def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
     """The rows of the log and the lines of the list, all but the events that were applied once, and as the log says."""
-    ids, rows = case.events.ids
-    at = found(ids, listed["event_id"].combine_chunks())
-    row = np.append(rows, -1)[at]
+    row = found(listed["event_id"].combine_chunks(), *case.events.ids)
     sound = row >= 0
-    sound &= np.bincount(row[sound], minlength=len(ids) + 1)[row] == 1
+    times = np.bincount(row[sound], minlength=len(case.events) + 1)
+    sound &= times[row] == 1
     if "key" in listed.column_names:
         sound &= case.coded(listed["key"]) == np.append(case.code, -1)[row]
     if "effect" in listed.column_names:
         for told, true in zip(_columns.words(listed["effect"], case.scale).T, case.effects, strict=True):
             sound &= told == np.append(true, 0)[row]
-    off = np.ones(len(ids), bool)
+    off = np.ones(len(case.events), bool)
     off[row[sound]] = False
     return np.flatnonzero(off), ~sound
 
@@ -175,12 +173,26 @@ def _ratios(pairs: pl.DataFrame) -> pl.DataFrame:
     """Applied over true, where that is a power of ten, or one ratio that several amounts share."""
     import polars as pl
 
-    usual = {Fraction(10) ** n for n in (-3, -2, -1, 1, 2, 3)}
-    rows = [(once, effect, Fraction(once) / Fraction(effect)) for once, effect in pairs.iter_rows() if effect]
-    often = Counter(ratio for *_, ratio in rows)
-    named = [(o, e, str(r)) for o, e, r in rows if abs(r) in usual or (often[r] >= 3 and r)]
-    schema: dict[str, Any] = {**pairs.schema, "ratio": pl.String}
-    return pl.DataFrame(named, schema=schema, orient="row")
+    pairs = pairs.filter(pl.col("effect") != 0)
+    once, effect = (_wholes(pairs[name]) for name in ("once", "effect"))
+    shared = np.gcd(once, effect) * np.sign(effect)
+    ratios = list(zip((once // shared).tolist(), (effect // shared).tolist(), strict=True))
+    often = Counter(ratios)
+    usual = {ratio for n in (10, 100, 1000) for ratio in ((n, 1), (1, n))}
+    named = {
+        (p, q): f"{p}/{q}" if q > 1 else f"{p}" for (p, q), times in often.items() if (abs(p), q) in usual or (times >= 3 and p)
+    }  # fmt: skip
+    told = pl.Series("ratio", [named.get(ratio) for ratio in ratios], dtype=pl.String)
+    return pairs.with_columns(told).drop_nulls("ratio")
+
+
+def _wholes(amounts: pl.Series) -> Any:
+    """Amounts as whole numbers of their last place; as Python's own where they may not fit 64 bits, signs and all."""
+    array = amounts.to_arrow()
+    low, high = _columns.words(array, array.type.scale).T
+    if (high == low >> 62).all():
+        return low
+    return np.array([whole(*halves) for halves in zip(low, high, strict=True)], object)
 
 
 def _astray(case: Case, elsewhere: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
+import pyarrow as pa
 
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
@@ -299,6 +300,7 @@ def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: lis
     rows = sorted(rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause))
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row._fields[1:]}
     columns["amount"] = [decimal(amount, case.scale) for amount in columns["amount"]]
+    columns["event_ids"] = pl.Series(pa.array(columns["event_ids"], pa.list_(pa.large_string())))
     key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
     schema: dict[str, Any] = {
         "cause": pl.String, "amount": exact, "grade": pl.String, "events": pl.Int64, "event_ids": pl.List(pl.String),

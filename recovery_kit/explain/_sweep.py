@@ -92,7 +92,8 @@ def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints,
 
     Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima over e.
     """
-    count, edges = len(s0), np.unique(np.concatenate((e0, e1 + 1)))
+    count, edges = len(s0), np.sort(np.concatenate((e0, e1 + 1)))
+    edges = edges[np.append(True, edges[1:] != edges[:-1])]
     size = 1 << (len(edges) - 1).bit_length()
     by = np.argsort(s0, kind="stable"), np.argsort(s1, kind="stable")
     leaves = np.searchsorted(edges, e0), np.searchsorted(edges, e1 + 1)

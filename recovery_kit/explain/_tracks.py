@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain._arrays import Ints, ranked
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.kernels import address, load
 
 
 class Track(NamedTuple):
@@ -38,10 +39,10 @@ def track(rows: Ints, code: Ints, kind: Ints, keys: int, edges: Ints, *, merged:
     edges : int64 array
         The positions where each place begins, and where the last one ends.
     """
-    mixed = np.repeat(np.arange(len(edges) - 1) * keys, np.diff(edges)) + code[rows]
-    order = ranked(mixed, keys * (len(edges) - 1))
-    rows, mixed = rows[order], mixed[order]
-    firsts = np.flatnonzero(np.append(True, mixed[1:] != mixed[:-1]))
-    place, own = np.divmod(mixed[firsts], keys)
-    starts = np.append(firsts, len(rows))
-    return Track(merged, edges[1:], starts, own, edges[place], edges[place + 1], rows, kind[rows], order)
+    ends, columns, groups = np.empty(keys, np.int64), np.empty((3, len(rows)), np.int64), []
+    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        load().group(begin, end, *map(address, (rows, code, kind)), keys, *map(address, (ends, *columns)))
+        own = np.flatnonzero(np.diff(ends, prepend=begin))
+        groups.append((ends[own], own, np.full(len(own), begin), np.full(len(own), end)))
+    behind, owner, begins, high = map(np.concatenate, zip(*groups, strict=True))
+    return Track(merged, edges[1:], np.append(0, behind), owner, begins, high, *columns)

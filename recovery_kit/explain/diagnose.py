@@ -70,8 +70,9 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     would hardly be matched, over all keys together (see ``_single``). Where several fit, all are listed and the grade is
     *ambiguous*.
 
-    The cost is that of sorting the divergent keys' events some ten times; memory is a few columns of whole numbers. Windows
-    that overlap on every key, in a log of up to 400,000 events, take seconds to some tens of seconds more.
+    The cost is that of going through the divergent keys' events some tens of times, and with ``processed`` of looking each id
+    up once; memory is a few columns of whole numbers, and the ids. Windows that overlap on every key, in a log of up to 400,000
+    events, take seconds to some tens of seconds more.
     """
     for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("kept", "redelivered", "conflicts"))):
         if not all(hasattr(given, name) for name in names):

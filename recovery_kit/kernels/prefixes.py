@@ -15,6 +15,39 @@ FEW = 48
 
 
 @kernel
+def group(begin, end, order, code, kind, keys, ends, rows, kinds, positions):
+    """Put the events of one stretch of a track key by key, each key's in the track's order.
+
+    Parameters
+    ----------
+    begin, end : the stretch, of positions
+    order : address of int64[end], the row at each position
+    code, kind : addresses of int64 a row, its key below ``keys`` and its kind
+    ends : address of int64[keys], written here: where each key's events end
+    rows, kinds, positions : addresses of int64[end]; from ``begin`` on they are written here
+    """
+    for k in range(keys):
+        put(ends + 8 * k, 0)
+    for at in range(begin, end):
+        place = ends + 8 * get(code + 8 * get(order + 8 * at))
+        put(place, get(place) + 1)
+    behind = begin
+    for k in range(keys):
+        here = get(ends + 8 * k)
+        put(ends + 8 * k, behind)
+        behind += here
+    for at in range(begin, end):
+        row = get(order + 8 * at)
+        place = ends + 8 * get(code + 8 * row)
+        slot = get(place)
+        put(place, slot + 1)
+        put(rows + 8 * slot, row)
+        put(kinds + 8 * slot, get(kind + 8 * row))
+        put(positions + 8 * slot, at)
+    return 0
+
+
+@kernel
 def lay(wanted, count, starts, order, kinds, kind, position, change, high, kept, out, prefix, upto):
     """Lay out the prefix sums of some groups' events of one kind, and the position up to which each one holds.
 
@@ -215,4 +248,4 @@ def tails(group, groups, starts, prefix, index, owned, targets, slack, most, roo
     return group
 
 
-KERNELS = (lay, rank, pairs, tails)
+KERNELS = (group, lay, rank, pairs, tails)

@@ -15,7 +15,7 @@ forbids it; then two of all these together. Cost: O(e log e) a key of e events, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +23,11 @@ import numpy as np
 from recovery_kit import _frames
 from recovery_kit.explain._arrays import Bools, Ints, whole, wrapped
 from recovery_kit.explain._case import Case
+from recovery_kit.explain._chance import DECOYS, Decoys, Hit, among
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
 
 FALSE = 0.02
 """Expected part of false ones among the matches that are believed."""
-
-DECOYS = 4_000
-"""Amounts on which a match is tried for its chance; a tenth of it for pairs."""
 
 MOST_CANDIDATES = 3_000
 """Candidates of one key beyond which pairs of them are not tried: chance would match one."""
@@ -96,7 +94,7 @@ def singles(
     versions = _versions(case, left)
     if case.wide:  # multiples may pass 64 bits
         causes = tuple(cause for cause in causes if abs(cause.up) == cause.down == 1)
-    decoys = _Decoys(case)
+    decoys = Decoys(case)
     found = {}
     for key, amount in left.items():
         rows = events.get(key, np.empty(0, np.int64))
@@ -134,15 +132,15 @@ def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
     return {key: f if f.chance <= most else f._replace(sure=False) for key, f in found.items()}
 
 
-def _of_key(own: Own, amount: int, decoys: _Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
+def _of_key(own: Own, amount: int, decoys: Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
     """The simplest match; the edges of windows are moved before two causes are put together."""
     for slip in [None, *slips]:
         rest = amount - slip.amount if slip else amount
         part = (Part(slip.cause, slip.amount, "events", slip.rows, edge=True),) if slip else ()
         if slip and abs(rest) <= own.slack:
-            return Finding(part, True, decoys.chance(amount, _among(_modulo(slips), own.slack)))
+            return Finding(part, True, decoys.chance(amount, among(_modulo(slips), own.slack)))
         if known := [p for p in own.known if abs(p.amount - rest) <= own.slack]:
-            hit = _among(_modulo(own.known), own.slack)
+            hit = among(_modulo(own.known), own.slack)
             if one := _one(known):
                 return Finding((*part, one), True, decoys.chance(rest, hit) * _tried(slips))
         matches, hits = _matches(own, rest)
@@ -168,19 +166,6 @@ def _modulo(found: Sequence[Part | Slip]) -> Ints:
     return np.array([wrapped(f.amount) for f in found], np.int64)
 
 
-Hit = Callable[[Ints], Bools]
-
-
-def _among(amounts: Ints, slack: int) -> Hit:
-    ranked = np.unique(amounts)
-
-    def hit(tried: Ints) -> Bools:
-        made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(ranked, tried + slack, side="right")
-        return made
-
-    return hit
-
-
 def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
     """Single events that explain the amount, cause by cause, and what else each of these causes would explain."""
     made, hits = [], []
@@ -197,7 +182,7 @@ def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
 
 
 def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
-    within = _among(own.effects, reach)
+    within = among(own.effects, reach)
 
     def hit(tried: Ints) -> Bools:
         made: Bools = within(tried * cause.down // cause.up)
@@ -206,7 +191,7 @@ def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
     return hit
 
 
-def _pair(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
+def _pair(own: Own, amount: int, decoys: Decoys) -> Finding | None:
     """Two causes together."""
     if len(own.rows) * len(own.causes) + len(own.known) > MOST_CANDIDATES:
         return None
@@ -247,7 +232,7 @@ def _sums_to(values: Ints, amount: int) -> Iterator[tuple[int, int]]:
         yield from ((i, j) for j in order[a[i] : b[i]].tolist() if i < j)
 
 
-def _enlarged(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
+def _enlarged(own: Own, amount: int, decoys: Decoys) -> Finding | None:
     """Two events taken many times over: which two may be anyone's guess, but hardly another amount divides so.
 
     An amount beyond any of the key's own, that is a multiple of 9, 99 or 999, and two of its events that it is a multiple of.
@@ -271,38 +256,6 @@ def _enlarged(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
 
 def _divides(step: int) -> Hit:
     return lambda tried: tried % step == 0
-
-
-class _Decoys:
-    """Amounts like those of the log that have nothing to do with a key."""
-
-    def __init__(self, case: Case) -> None:
-        self.amounts = np.repeat(*case.amounts)  # all of them, sorted
-        self.wide = case.wide
-        self.draw = np.random.default_rng(len(self.amounts))  # the same for the same log, so that a run can be repeated
-
-    def chance(self, amount: int, *hits: Hit, count: int = DECOYS) -> float:
-        """The part of moved amounts that any of these would match."""
-        moved = self._moved(amount, count)
-        if not len(moved):
-            return 1.0
-        met = np.zeros(len(moved), bool)
-        for hit in hits:
-            met |= hit(moved)
-        return float(met.sum() + 1) / (len(moved) + 1)
-
-    def _moved(self, amount: int, count: int) -> Ints:
-        """The amount, moved by differences of two of the log's amounts, by at most half of it where there are such."""
-        if not len(self.amounts):
-            return self.amounts
-        one = self.amounts[self.draw.integers(len(self.amounts), size=count)]
-        low, high = np.zeros(count, np.int64), np.full(count, len(self.amounts))
-        if not self.wide:
-            low = np.searchsorted(self.amounts, one - abs(amount) // 2)
-            high = np.searchsorted(self.amounts, one + abs(amount) // 2, side="right")
-        other = self.amounts[low + (self.draw.random(count) * (high - low)).astype(np.int64)]
-        made: Ints = (wrapped(amount) + one - other)[one != other]
-        return made
 
 
 def _named(cause: Cause) -> str:

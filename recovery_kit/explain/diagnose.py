@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
-from recovery_kit.explain import _proven, _rejects, _rows
+from recovery_kit.explain import _proven, _rejects, _rows, _tables
 from recovery_kit.explain._case import Case, open_case
 from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.explain.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
-    from recovery_kit.explain._rows import Row
+    from recovery_kit.explain._tables import Row
     from recovery_kit.reconcile import Reconciliation
 
 
@@ -90,7 +90,7 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
         rows, incidents = _from_list(case, listed, notes)
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
-    return _rows.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
+    return _tables.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
 
 
 def _guard(case: Case) -> None:
@@ -108,7 +108,7 @@ def _off(case: Case) -> set[int]:
     return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
 
 
-def _from_totals(case: Case) -> tuple[list[Row], list[_rows.Incident]]:
+def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
     from recovery_kit.explain import _incidents  # compiled parts stand behind these two: loaded when they are wanted
 
     windows = _incidents.search(case)
@@ -143,7 +143,7 @@ _MISSING = {
 }
 
 
-def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_rows.Incident]]:
+def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_tables.Incident]]:
     proof = _proven.prove(case, listed)
     notes += proof.notes
     rows, incidents = _rows.of_proof(case, proof.errors)
@@ -156,8 +156,8 @@ def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], li
 
 
 def _beyond_the_list(
-    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_rows.Incident], left: dict[int, int]
-) -> tuple[list[Row], list[_rows.Incident]]:
+    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_tables.Incident], left: dict[int, int]
+) -> tuple[list[Row], list[_tables.Incident]]:
     """Ids alone prove what was missed and what came twice; signs, factors and versions are left to be searched for."""
     import polars as pl
 
@@ -192,23 +192,23 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     made = []
     for key, amount in left.items():
         if abs(amount) <= case.slack:
-            made.append(_rows.plain(key, "unexplained", amount, "within the tolerance"))
+            made.append(_tables.plain(key, "unexplained", amount, "within the tolerance"))
         elif key in suspects:
-            made.append(_rows.plain(key, "reject", amount, suspects[key], grade="consistent"))
+            made.append(_tables.plain(key, "reject", amount, suspects[key], grade="consistent"))
         elif (why := _MISSING.get(statuses[key])) and (
             grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
         ):
             events = f"{counts.get(key, 0):,} events"
-            made.append(_rows.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
+            made.append(_tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
         else:
             made.append(
-                _rows.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
+                _tables.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
             )
     return made
 
 
 def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
-    shown = number(_rows.decimal(abs(amount), case.scale))
+    shown = number(_tables.decimal(abs(amount), case.scale))
     if listed:
         more = "more" if amount > 0 else "less"
         return f"the total of {name} holds {shown} {more} than the processed list accounts for"
@@ -223,6 +223,6 @@ def _check(case: Case, rows: list[Row]) -> None:
     for key, total in sums.items():
         if total != case.difference[key]:
             raise IdentityError(
-                f"the causes of {shorten(case.keys['key'][key])} add up to {_rows.decimal(total, case.scale)}, "
-                f"its difference is {_rows.decimal(case.difference[key], case.scale)}"
+                f"the causes of {shorten(case.keys['key'][key])} add up to {_tables.decimal(total, case.scale)}, "
+                f"its difference is {_tables.decimal(case.difference[key], case.scale)}"
             )

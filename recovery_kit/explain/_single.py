@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recovery_kit import _frames
-from recovery_kit.explain._arrays import Bools, Ints, whole, wrapped
+from recovery_kit.explain._arrays import Bools, Ints, ranked, whole, wrapped
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._chance import DECOYS, Decoys, Hit, among
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
@@ -269,11 +269,9 @@ def _by_key(code: Ints, wanted: dict[int, int]) -> dict[int, Ints]:
     asked = np.zeros(max(int(code.max(initial=0)), *wanted) + 2, bool)  # the last is for a code of -1
     asked[list(wanted)] = True
     rows = np.flatnonzero(asked[code])
-    rows = rows[np.argsort(code[rows], kind="stable")]
-    if not len(rows):
-        return {}
-    keys, starts = np.unique(code[rows], return_index=True)
-    return dict(zip(keys.tolist(), np.split(rows, starts[1:]), strict=True))
+    rows = rows[ranked(code[rows], len(asked))]
+    firsts = np.flatnonzero(np.diff(code[rows], prepend=-1))
+    return dict(zip(code[rows[firsts]].tolist(), np.split(rows, firsts[1:]), strict=False))  # of none, one empty part
 
 
 def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:

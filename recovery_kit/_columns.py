@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,13 +98,21 @@ class Kept:
     def rows(self, wanted: np.ndarray) -> pa.Table:
         """Some of the table's rows, ascending, whatever is dropped."""
         # Batch by batch: to take from a column of many chunks at once would join them first.
-        batches, start = [], 0
-        for batch in self.table.to_batches():
-            first, behind = np.searchsorted(wanted, (start, start + len(batch)))
-            if first < behind:
-                batches.append(batch.take(column(wanted[first:behind] - start)))
-            start += len(batch)
+        parts, starts = self._batches
+        which = np.searchsorted(starts, wanted, side="right") - 1
+        found = np.unique(which)
+        edges = [*np.searchsorted(which, found).tolist(), len(wanted)]
+        batches = [
+            parts[at].take(column(wanted[first:behind] - starts[at]))
+            for at, first, behind in zip(found.tolist(), edges, edges[1:], strict=False)
+        ]
         return pa.Table.from_batches(batches, self.table.schema)
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], np.ndarray]:
+        """The table batch by batch, and the row at which each begins."""
+        batches = [batch for batch in self.table.to_batches() if len(batch)]
+        return batches, np.cumsum([0, *map(len, batches)])[:-1]
 
 
 def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
@@ -175,12 +184,16 @@ def refuse_nulls(nulls: Mapping[str, int], *, what: str) -> None:
 
 def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
     """Each chunk's cells as numbers of distinct values, and these values; the same value has one number throughout."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    coded = column.dictionary_encode()
+    if not pa.types.is_dictionary(column.type):
+        coded = column.dictionary_encode()
+        distinct = coded.chunk(0).dictionary if coded.num_chunks else pa.nulls(0, column.type)
+        return [values(chunk.indices) for chunk in coded.chunks], distinct
+    coded = column.unify_dictionaries()
     if not coded.num_chunks:
-        return [], pa.nulls(0, column.type)
-    return [values(chunk.indices) for chunk in coded.chunks], coded.chunk(0).dictionary
+        return [], pa.nulls(0, column.type.value_type)
+    distinct = coded.chunk(0).dictionary.dictionary_encode()  # a dictionary may hold a value twice
+    numbers = values(distinct.indices)
+    return [numbers[values(chunk.indices)] for chunk in coded.chunks], distinct.dictionary
 
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:

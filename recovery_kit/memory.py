@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 AFTER = 1.3
 """What the steps after the replay take besides, as a multiple of the events' bytes. Dedup and totals take 0.2, at their peak
-less what the process held before, of 10.3 million events of 113 bytes; `Dedup.unique`, which explain and a run directory
+less what the process held before, of 10.3 million events of 113 bytes; `Dedup.unique`, which a run directory and charts
 ask for, is a copy."""
 
 ROW = 600

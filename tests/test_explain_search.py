@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from recovery_kit.explain import _sweep, explain
+from recovery_kit.explain import explain
 from recovery_kit.explain._single import Finding, _believed
 from tests.events import rows
 from tests.test_explain import LOG, adds_up, apply, effect, make_log, money, off_by, reconciled, told
@@ -55,27 +52,6 @@ def test_one_match_says_little_where_many_keys_are_off_and_nine_say_a_lot(
     found = {key: Finding((), sure=True, chance=0.001) for key in range(matched)}
     found[99] = Finding((), sure=True, chance=0.3)
     assert sum(f.sure for f in _believed(found, keys).values()) == believed
-
-
-amounts = st.lists(st.integers(-9, 9), min_size=1, max_size=12)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(amounts, st.lists(st.integers(-20, 20), max_size=4, unique=True)), min_size=1, max_size=4), st.integers(0, 2))  # fmt: skip
-def test_pairs_of_prefix_sums_are_all_found(groups: list[tuple[list[int], list[int]]], slack: int) -> None:
-    sums = [np.append(0, np.cumsum(a)).astype(np.int64) for a, _ in groups]
-    starts = np.append(0, np.cumsum([len(s) for s in sums])).astype(np.int64)
-    prefix = np.concatenate(sums)
-    owned = np.append(0, np.cumsum([len(t) for _, t in groups])).astype(np.int64)
-    targets = np.array([t for _, ts in groups for t in ts], np.int64)
-    order = _sweep.sort_each(starts, prefix)
-    counts, i, j = _sweep.pairs(starts, prefix, order, owned, targets, slack, 10_000)
-    ends, first = _sweep.tails(starts, prefix, order, owned, targets, slack, 10_000)
-    for at, (run, (_, wanted)) in enumerate(zip(sums, groups, strict=True)):
-        every = [(a, b) for t in wanted for a in range(len(run)) for b in range(a + 1, len(run)) if abs(run[b] - run[a] - t) <= slack]  # fmt: skip
-        one = slice(counts[at], counts[at + 1])
-        assert sorted(zip(i[one].tolist(), j[one].tolist(), strict=True)) == sorted(every)
-        assert sorted(first[ends[at] : ends[at + 1]].tolist()) == sorted(a for a, b in every if b == len(run) - 1)
 
 
 def test_what_is_ambiguous_lists_the_true_event() -> None:

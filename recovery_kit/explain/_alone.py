@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._edges import Aim, Task, edges, settled, sums
+from recovery_kit.explain._edges import Task, edges, settled, sums
 from recovery_kit.explain._meet import Seen, candidates
 from recovery_kit.explain._window import (
     BROKEN,
@@ -17,7 +17,6 @@ from recovery_kit.explain._window import (
     Cause,
     State,
     Window,
-    change_of,
     cost_of,
     joined,
     rows_of,
@@ -62,9 +61,9 @@ def _earned(case: Case, state: State, window: Window) -> Window:
 
     A window of all partitions may well touch none but doubly wrong keys in some, and then it makes what is left smaller.
     """
-    down, unit = window.cause.down, case.usual / 8 * window.cause.down
-    left, slack = state.left * down, case.slack * down
-    task = Task(case, window, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())
+    unit = case.usual / 8 * window.cause.down
+    task = Task.of(case, window, state)
+    left, slack = task.left, task.slack
     parts = [sums(task, begin, end) for _, begin, end in window.spans]
     after = np.abs(left - np.sum(parts, axis=0, dtype=np.int64))
     before = [np.abs(left - np.sum(parts, axis=0, dtype=np.int64) + part) for part in parts]
@@ -78,13 +77,11 @@ def _earned(case: Case, state: State, window: Window) -> Window:
 
 def _settled(case: Case, window: Window, state: State) -> Window:
     """Settle a window's edges; in a partition where it puts no key right they are where the others' are, by arrival."""
-    made = replace(window, spans=settled(case, window, state, Aim()))
-    down = window.cause.down
-    left, slack = state.left * down, case.slack * down
-    task = Task(case, made, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())
+    task = Task.of(case, window, state)
+    made = replace(window, spans=settled(task))
     parts = [sums(task, begin, end) for _, begin, end in made.spans]
-    after = np.abs(left - np.sum(parts, axis=0, dtype=np.int64))
-    shows = [bool(((part != 0) & (after <= slack)).any()) for part in parts]
+    after = np.abs(task.left - np.sum(parts, axis=0, dtype=np.int64))
+    shows = [bool(((part != 0) & (after <= task.slack)).any()) for part in parts]
     if all(shows) or sum(shows) < 2:
         return made
     telling = [span for span, show in zip(made.spans, shows, strict=True) if show and span[2] > span[1]]
@@ -121,9 +118,7 @@ def drawn(case: Case, seen: Seen) -> Window:
 
 def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
     _, _, low, high = case.places[seen.place]
-    down = seen.cause.down
-    change = change_of(case, state, seen.cause, copies=seen.copies)
-    task = Task(case, window, change, state.left * down, case.slack * down, Aim())
+    task = Task.of(case, window, state)
     at, others = (seen.begin, seen.end), np.zeros(len(case.keys), np.int64)
     for _ in range(4):
         before = at
@@ -141,9 +136,8 @@ def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | No
         # for who loses a type? All types: a hole in it, for who turns every sign?
         if inside and (window.cause is MISSED) == (window.kind >= 0):
             return None
-    down = window.cause.down
-    left, slack = state.left * down, case.slack * down
-    task = Task(case, window, change_of(case, state, window.cause, copies=window.copies), left, slack, Aim())
+    task = Task.of(case, window, state)
+    left, slack = task.left, task.slack
     total = np.sum([sums(task, begin, end) for _, begin, end in window.spans], axis=0, dtype=np.int64)
     off, after = np.abs(left) > slack, np.abs(left - total) > slack
     fixed, broken = off & ~after, ~off & after

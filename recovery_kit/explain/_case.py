@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from recovery_kit import _frames
+from recovery_kit import _columns, _frames
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
+from recovery_kit.explain._arrays import Ints, arrivals, ranked, wrapped
+from recovery_kit.explain._events import EVENT, Events, needed
+from recovery_kit.explain._ids import span
+from recovery_kit.explain._tracks import Track, track
 
 if TYPE_CHECKING:
     import polars as pl
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-
-EVENT = ("event_id", "type", "effect", "key", "time", "topic", "partition", "offset")
+_NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Case:
     Attributes
     ----------
     keys : polars.DataFrame
-        Every key, sorted: key, difference, status; a key's number is its row.
-    events : polars.DataFrame
-        Each event once, by topic, partition and offset, with ``code``, its key's number.
-    copies : polars.DataFrame
-        The redelivered copies, likewise.
+        Every key, sorted: key, difference, status, and code, its number: its row.
+    events : Events
+        Each event once.
+    copies : Events
+        The redelivered copies.
     conflicts : polars.DataFrame
-        Every copy of every conflicted id, with verdict and chosen_effect.
+        Every copy of every conflicted id by topic, partition and offset, with code, verdict and chosen_effect.
     scale : int
         Decimals; an amount is a whole number of 10**-scale.
     slack : int
@@ -47,8 +47,8 @@ class Case:
     """
 
     keys: pl.DataFrame
-    events: pl.DataFrame
-    copies: pl.DataFrame
+    events: Events
+    copies: Events
     conflicts: pl.DataFrame
     scale: int
     slack: int
@@ -65,35 +65,58 @@ class Case:
 
     @cached_property
     def code(self) -> Ints:
-        """Each event's key's number."""
-        return codes(self.events)
+        """Each event's key's number; -1 for a key that the reconciliation does not know."""
+        return self.codes(*self.events.numbers("key"))
+
+    def codes(self, numbers: Ints, names: pa.Array) -> Ints:
+        """Keys' numbers, of keys given as numbers of names."""
+        return self.coded(names)[numbers]
+
+    def coded(self, names: pa.Array | pa.ChunkedArray) -> Ints:
+        """The numbers of keys of some names; -1 for one that the reconciliation does not know."""
+        own = self.keys["key"].to_arrow().cast(pa.large_string())
+        known = pc.index_in(names.cast(pa.large_string()), value_set=own)
+        made: Ints = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return made
 
     @cached_property
+    def busy(self) -> Ints:
+        """How many events each key has."""
+        return np.bincount(self.code, minlength=len(self.keys))
+
+    @cached_property
+    def effects(self) -> tuple[Ints, Ints]:
+        """Each event's effect, exactly: its low and its high half."""
+        return self.events.effects(self.scale)
+
+    @property
     def effect(self) -> Ints:
         """Each event's effect, modulo 2**64."""
-        return units(self.events["effect"], self.scale)
+        return self.effects[0]
 
     @cached_property
+    def _kinds(self) -> tuple[Ints, list[str]]:
+        numbers, names = self.events.numbers("type")
+        there = np.flatnonzero(np.bincount(numbers, minlength=len(names)))
+        names = names.take(pa.array(there)).to_pylist()
+        rank = np.zeros(int(there.max(initial=0)) + 1, np.int64)
+        rank[there] = np.argsort(np.argsort(names))
+        return rank[numbers], sorted(names)
+
+    @property
     def kind(self) -> Ints:
         """Each event's type as a number, by `kinds`."""
-        return self.events["type"].cast(_enum(self.kinds)).to_physical().cast(_int()).to_numpy()
+        return self._kinds[0]
 
-    @cached_property
+    @property
     def kinds(self) -> list[str]:
         """The types, sorted."""
-        return sorted(self.events["type"].cast(_text()).unique().to_list())
+        return self._kinds[1]
 
-    @cached_property
-    def time(self) -> Ints:
-        """Each event's time, ms since the epoch."""
-        return self.events["time"].dt.timestamp("ms").to_numpy()
-
-    @cached_property
+    @property
     def places(self) -> list[tuple[str, int, int, int]]:
         """Topic, partition, first row and row after the last, of each partition's events."""
-        counts = self.events.group_by("topic", "partition").len().sort("topic", "partition").rows()
-        ends = np.cumsum([rows for *_, rows in counts]).tolist()
-        return [(t, p, end - rows, end) for (t, p, rows), end in zip(counts, ends, strict=True)]
+        return self.events.places
 
     @cached_property
     def span(self) -> tuple[Ints, Ints]:
@@ -102,13 +125,18 @@ class Case:
         A window of rows [s, e) holds every copy where s <= first and last < e. An event with a copy in another
         partition has first = -1: a window on its own partition cannot have hidden it.
         """
-        return _span(self)
+        import polars as pl
+
+        place = ("event_id", "topic", "partition", "offset")
+        versions = self.conflicts.filter(pl.col("verdict") != "chosen").select(place)
+        return span(self.events, pl.concat([self.copies.frame(np.arange(len(self.copies)), *place), versions]))
 
     @cached_property
     def copied(self) -> Case:
         """The redelivered copies in the place of the events; those of keys that the reconciliation lacks are left out."""
-        known = self.copies.filter(self.copies["code"].is_not_null())
-        return replace(self, events=known, copies=known.clear(), conflicts=self.conflicts.clear())
+        known = self.codes(*self.copies.numbers("key")) >= 0
+        none = self.copies.only(np.zeros(len(known), bool))
+        return replace(self, events=self.copies.only(known), copies=none, conflicts=self.conflicts.clear())
 
     @cached_property
     def amounts(self) -> tuple[Ints, Ints]:
@@ -134,20 +162,31 @@ class Case:
     @cached_property
     def wide(self) -> bool:
         """Whether a multiple of a sum may pass 64 bits, so that only plain sums can be compared."""
-        size = _frames.unscaled(Decimal(self.events["effect"].abs().sum() or 0), self.scale) if len(self.events) else 0
+        low, high = self.effects
+        size = float(np.abs(low.astype(float)).sum()) if (high == low >> 63).all() else math.inf
         return max([size, *map(abs, self.difference)]) * 1000 >= 2**62
 
     @cached_property
     def by_arrival(self) -> Ints:
         """The rows of all partitions by arrival."""
-        return np.argsort(self.arrival, kind="stable")
+        since = self.arrival - self.arrival.min(initial=_NEVER)
+        return ranked(since, int(since.max(initial=0)) + 1)
 
     @cached_property
     def arrival(self) -> Ints:
         """About when each event arrived, ms: late events do not turn it back, and a wild time does not push it on."""
-        made = np.empty(len(self.events), np.int64)
+        made, time = np.empty(len(self.events), np.int64), self.events.whole("time")
         for _, _, begin, end in self.places:
-            made[begin:end] = arrivals(self.time[begin:end])
+            made[begin:end] = arrivals(time[begin:end])
+        return made
+
+    @cached_property
+    def tracks(self) -> list[Track]:
+        """The orders in which windows are looked for: by partition, and where there are several, of all by arrival."""
+        about, rows = (self.code, self.kind, len(self.keys)), np.arange(len(self.events))
+        made = [track(rows, *about, np.array([0, *(end for *_, end in self.places)]), merged=False)]
+        if len(self.places) > 1:
+            made.append(track(self.by_arrival, *about, np.array([0, len(rows)]), merged=True))
         return made
 
 
@@ -156,8 +195,8 @@ def open_case(r: Any, d: Any) -> Case:
     import polars as pl
 
     table = _polars(r.table, ("key", "difference", "status"), "reconciliation")
-    events = _polars(d.unique, EVENT, "unique")
-    copies = _polars(d.redelivered, EVENT, "redelivered")
+    events = Events.of(d.kept, what="unique")
+    copies = Events.of(_columns.Kept.whole(d.redelivered, what="redelivered"), what="redelivered")
     conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
     keys = (
         table.sort("key")
@@ -165,26 +204,25 @@ def open_case(r: Any, d: Any) -> Case:
         .with_row_index("code")
         .with_columns(pl.col("code").cast(pl.Int64))
     )
-    scale = max(decimals(table, "difference"), decimals(events, "effect"))
-    named = keys.select("key", "code")
-    text = pl.col("key", "type", "topic").cast(pl.String)
-    events, copies, conflicts = (
-        frame.with_columns(text).join(named, on="key", how="left").sort("topic", "partition", "offset")
-        for frame in (events, copies, conflicts)
+    conflicts = (
+        conflicts.with_columns(pl.col("key", "type", "topic").cast(pl.String))
+        .join(keys.select("key", "code"), on="key", how="left")
+        .sort("topic", "partition", "offset")
     )
-    for key in events.filter(pl.col("code").is_null())["key"].head(1):
+    scale = max(decimals(table, "difference"), events.kept.table.schema.field("effect").type.scale)
+    case = Case(keys, events, copies, conflicts, scale, _frames.unscaled(r.tolerance, scale))
+    if (strange := np.flatnonzero(case.code < 0)).size:
         raise TableError(
-            f"unique has the key '{shorten(key)}', which the reconciliation lacks; give the Dedup that its totals came from"
+            f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the reconciliation lacks; "
+            f"give the Dedup that its totals came from"
         )
-    return Case(keys, events, copies, conflicts, scale, _frames.unscaled(r.tolerance, scale))
+    return case
 
 
 def _polars(frame: Any, names: tuple[str, ...], what: str) -> pl.DataFrame:
-    table, _ = _frames.opened(frame, what=what)
-    missing = [name for name in names if name not in table.collect_schema()]
-    if missing:
-        raise TableError(f"{what} has no column {missing[0]!r}; explain needs {', '.join(names)}")
-    made: pl.DataFrame = nw.to_native(table.select(*names).collect("polars"))
+    table, _ = _columns.entered(frame, what=what)
+    needed(table, names, what=what)
+    made: pl.DataFrame = nw.to_native(_frames.opened(table.select(names), what=what)[0].collect("polars"))
     return made
 
 
@@ -194,89 +232,3 @@ def decimals(frame: pl.DataFrame, name: str) -> int:
 
     kind = frame.schema[name]
     return kind.scale if isinstance(kind, pl.Decimal) else 0
-
-
-def units(amounts: pl.Series, scale: int) -> Ints:
-    """Exact amounts as whole numbers of 10**-scale, modulo 2**64."""
-    import pyarrow as pa
-
-    array = amounts.to_arrow().cast(pa.decimal128(_frames.DIGITS, scale))
-    if not len(array):
-        return np.empty(0, np.int64)
-    words = np.frombuffer(array.buffers()[1], np.int64)
-    made: Ints = words[2 * array.offset : 2 * (array.offset + len(array)) : 2].copy()  # the low half of each
-    return made
-
-
-def wrapped(amount: int) -> int:
-    """A whole number modulo 2**64, as a signed one."""
-    return (amount + 2**63) % 2**64 - 2**63
-
-
-def codes(frame: pl.DataFrame) -> Ints:
-    """The keys' numbers; -1 for a key that the reconciliation does not know."""
-    return frame["code"].fill_null(-1).to_numpy()
-
-
-def arrivals(time: Ints, *, block: int = 64) -> Ints:
-    """When records of one partition arrived, as far as their own times tell: never backwards, in log order.
-
-    A record is there no later than those after it, so the highest time so far is the best guess; a time far beyond
-    what the next block of records shows is a wrong clock, and is cut.
-    """
-    if len(time) <= block:
-        return np.maximum.accumulate(time)
-    whole = len(time) // block
-    middle = np.partition(time[: whole * block].reshape(whole, block), block // 2)[:, block // 2]
-    limit = np.maximum.accumulate(np.append(middle[1:], np.median(time[-block // 2 :]).astype(np.int64)))
-    limit[-1] = max(limit[-1], np.partition(time[-block:], -2)[-2])
-    return np.maximum.accumulate(
-        np.minimum(time, np.append(np.repeat(limit, block), np.full(len(time) % block, limit[-1])))
-    )
-
-
-def _span(case: Case) -> tuple[Ints, Ints]:
-    import polars as pl
-
-    rows = np.arange(len(case.events), dtype=np.int64)
-    first, last = rows.copy(), rows.copy()
-    others = pl.concat(
-        [case.copies.select("event_id", "topic", "partition", "offset"),
-         case.conflicts.filter(pl.col("verdict") != "chosen").select("event_id", "topic", "partition", "offset")]
-    )  # fmt: skip
-    if not len(others):
-        return first, last
-    ids = case.events.select("event_id", "topic", "partition").with_row_index("row")
-    met = others.join(ids, on="event_id", suffix="_own")
-    offsets = case.events["offset"].to_numpy()
-    begins = {(t, p): (begin, end) for t, p, begin, end in case.places}
-    for topic, partition, offset, row, own_topic, own_partition in met.select(
-        "topic", "partition", "offset", "row", "topic_own", "partition_own"
-    ).iter_rows():
-        if (topic, partition) != (own_topic, own_partition):
-            first[row] = -1
-            continue
-        begin, end = begins[topic, partition]
-        at = begin + int(np.searchsorted(offsets[begin:end], offset))  # between the rows at - 1 and at
-        if first[row] >= 0:
-            first[row] = min(first[row], at - 1)
-        last[row] = max(last[row], at - 1)
-    return first, last
-
-
-def _enum(names: list[str]) -> Any:
-    import polars as pl
-
-    return pl.Enum(names)
-
-
-def _int() -> Any:
-    import polars as pl
-
-    return pl.Int64
-
-
-def _text() -> Any:
-    import polars as pl
-
-    return pl.String

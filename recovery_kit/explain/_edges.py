@@ -7,11 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from recovery_kit.explain import _sweep
-from recovery_kit.explain._case import Case, Floats, Ints
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.explain._case import Case
+from recovery_kit.explain._sweep import Edge, scan
 from recovery_kit.explain._window import MISSED, State, Window, bounds, change_of
 
 REACH = 64
 """Records by which an edge may lie elsewhere than the arrival times say, at least; else a tenth of the window."""
+
+CYCLES = 3
+"""How often at most all edges of a window are gone through."""
 
 SIZE_COUNTS = 0.05
 """What a bit less of what is left of keys that stay off counts, against a key that is put right: 20 bits are one key.
@@ -22,51 +27,35 @@ A window that makes what is left of many keys larger, and puts none of them righ
 Spans = tuple[tuple[int, int, int], ...]
 
 
-class Aim(NamedTuple):
-    """What settling works towards.
-
-    Attributes
-    ----------
-    hard : bool
-        As few keys off as may be, and hardly less as little left as may be. Else only that: the sum of the logarithms.
-    trend : tuple of arrays, optional
-        Instead: the least squares, with a weight a key, after any share of these orthonormal columns is taken out.
-    far : bool
-        Let edges move anywhere in their partition, not only nearby.
-    cycles : int
-        How often at most all edges are gone through.
-    """
-
-    hard: bool = True
-    trend: tuple[Floats, Floats] | None = None
-    far: bool = False
-    cycles: int = 3
-
-
 class Task(NamedTuple):
-    """One window's edges: by how much each event would change its key, and what is left to explain."""
+    """One window's edges: what all the other windows leave, and what is left to explain."""
 
     case: Case
     window: Window
-    change: Ints
+    state: State
     left: Ints
     slack: int
-    aim: Aim
+
+    @classmethod
+    def of(cls, case: Case, window: Window, state: State) -> Task:
+        """Amounts times ``cause.down``, so that whole numbers stay whole."""
+        return cls(case, window, state, state.left * window.cause.down, case.slack * window.cause.down)
+
+    def change(self, rows: Ints) -> Ints:
+        """By how much each event would change its key's total."""
+        return change_of(self.case, self.state, self.window.cause, rows, copies=self.window.copies)
 
 
-def settled(case: Case, window: Window, state: State, aim: Aim) -> Spans:
-    """The spans of a window after its edges have moved; ``state`` is what all the other windows leave."""
-    down = window.cause.down
-    change = change_of(case, state, window.cause, copies=window.copies)
-    task = Task(case, window, change, state.left * down, case.slack * down, aim)
-    spans = list(window.spans)
+def settled(task: Task) -> Spans:
+    """The spans of a window after its edges have moved."""
+    case, window, spans = task.case, task.window, list(task.window.spans)
     parts = [sums(task, begin, end) for _, begin, end in spans]
     whole = np.sum(parts, axis=0, dtype=np.int64)
-    for _ in range(aim.cycles):
+    for _ in range(CYCLES):
         before = list(spans)
         for at, (place, begin, end) in enumerate(spans):
             _, _, low, high = case.places[place]
-            reach = high - low if aim.far else max(REACH, (end - begin) // 10)
+            reach = max(REACH, (end - begin) // 10)
             # An end that is the log's own end stays there: lag is no window that happens to end with the log.
             least = high if end == high and window.cause is MISSED else max(low, end - reach)
             begins = max(low, begin - reach), min(high, begin + reach)
@@ -84,31 +73,20 @@ def edges(
 ) -> tuple[int, int]:
     """Move the end of one span, then its beginning, each within its limits; ``others`` is what other spans explain."""
     rows, lo, hi = _inside(task, begins[0], ends[1])
-    key, change, left = task.case.code[rows], task.change[rows], task.left - others
+    key, change, left = task.case.code[rows], task.change(rows), task.left - others
     by_hi, by_lo = np.argsort(hi, kind="stable"), np.argsort(-lo, kind="stable")
+    counts = SIZE_COUNTS * (not task.case.wide), task.case.usual / 8 * task.window.cause.down
     begin, end = at
-    if task.aim.trend is not None:
-        weight, across = task.aim.trend
-        pull, rest = change * weight[key], left * weight
-        end = _sweep.press(by_hi, hi, begin, lo, 1, key, pull, rest, across, max(ends[0], begin), ends[1], end)
-        begin = _sweep.press(by_lo, lo, end, hi, -1, key, pull, rest, across, begins[0], min(begins[1], end), begin)
-        return int(begin), int(end)
-    slack, hard, counts = task.slack, task.aim.hard, SIZE_COUNTS * (not task.case.wide)
-    unit = task.case.usual / 8 * task.window.cause.down
-    end = _sweep.scan(
-        by_hi, hi, begin, lo, 1, key, change, left, slack, hard, counts, unit, max(ends[0], begin), ends[1], end
-    )
-    begin = _sweep.scan(
-        by_lo, lo, end, hi, -1, key, change, left, slack, hard, counts, unit, begins[0], min(begins[1], end), begin
-    )
-    return int(begin), int(end)
+    moving = Edge(by_hi, hi, lo, begin, True, max(ends[0], begin), ends[1], end)
+    end = scan(moving, key, change, left, task.slack, *counts)
+    moving = Edge(by_lo, lo, hi, end, False, begins[0], min(begins[1], end), begin)
+    return scan(moving, key, change, left, task.slack, *counts), end
 
 
 def sums(task: Task, begin: int, end: int) -> Ints:
     """By how much one span changes each key's total, times ``cause.down``."""
     rows, lo, hi = _inside(task, begin, end)
-    made: Ints = _sweep.sums(lo, hi, begin, end, task.case.code[rows], task.change[rows], len(task.case.keys))
-    return made
+    return _sweep.sums(lo, hi, begin, end, task.case.code[rows], task.change(rows), len(task.case.keys))
 
 
 def _inside(task: Task, low: int, high: int) -> tuple[Ints, Ints, Ints]:

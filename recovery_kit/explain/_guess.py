@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain import _sweep
-from recovery_kit.explain._case import Case, Floats, Ints
+from recovery_kit.explain._arrays import Floats, Ints
+from recovery_kit.explain._case import Case
+from recovery_kit.explain._sweep import Edge, press
 from recovery_kit.explain._window import MISSED, TWICE, Cause, State, Window, change_of, cost_of, settle, split
 
 CELLS = 400
@@ -94,16 +95,16 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
     weight, across = _trend(side, guess.place, state.left * down)
     rows, at = guess.rows, np.arange(len(guess.rows))
     key = side.code[rows]
-    pull = change_of(side, state, guess.cause, copies=guess.copies)[rows] * weight[key]
+    pull = change_of(side, state, guess.cause, rows, copies=guess.copies) * weight[key]
     rest, begin, end = state.left * down * weight, guess.begin, guess.end
     if not guess.tail:
-        end = _sweep.press(at, at + 1, begin, at, 1, key, pull, rest, across, begin + 1, len(rows), end)
-    begin = _sweep.press(at[::-1].copy(), at, end, at + 1, -1, key, pull, rest, across, 0, end - 1, begin)
+        end = press(Edge(at, at + 1, at, begin, True, begin + 1, len(rows), end), key, pull, rest, across)
+    begin = press(Edge(at[::-1].copy(), at, at + 1, end, False, 0, end - 1, begin), key, pull, rest, across)
     if guess.cause is MISSED and len(rows) - end <= CLOSE * (
         end - begin
     ):  # more likely lag than a window that just ends there
-        return guess._replace(begin=int(begin), end=len(rows), tail=True)
-    return guess._replace(begin=int(begin), end=int(end))
+        return guess._replace(begin=begin, end=len(rows), tail=True)
+    return guess._replace(begin=begin, end=end)
 
 
 def _trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
@@ -140,7 +141,6 @@ def _guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> Iterator[Gu
                 whole = cause in (MISSED, TWICE)
                 if not whole and place >= 0 and len(side.places) > 1:
                     continue  # a release that turns signs is everywhere; one partition's own is not guessed
-                change = change_of(side, state, cause, copies=copies)
                 left = (state.left * cause.down)[keys] * weight[keys]
                 for kind in [-1] if whole else range(len(side.kinds)):
                     chosen = rows if kind < 0 else rows[side.kind[rows] == kind]
@@ -148,7 +148,8 @@ def _guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> Iterator[Gu
                     told = own >= 0
                     if told.sum() < FEWEST:
                         continue
-                    pull = np.where(told, change[chosen] * weight[side.code[chosen]], 0.0)
+                    change = change_of(side, state, cause, chosen, copies=copies)
+                    pull = np.where(told, change * weight[side.code[chosen]], 0.0)
                     for tail in (False, True) if cause is MISSED else (False,):
                         gain, begin, end = _guess(np.maximum(own, 0), pull, left, across[keys], tail=tail)
                         if gain >= LEAST:

@@ -6,7 +6,7 @@ anywhere between two of that key's events: a rectangle in the plane of (begin, e
 of many keys meet. A rectangle counts for as many bits as it is improbable: minus log2 of the part of the plane that
 the key's rectangles take up. A window is an incident when the keys it puts right say more bits than its description
 takes (its two edges, its cause, its type), and when it puts hardly any key wrong that was right: a key that has events
-in the window and yet agrees speaks against it. Cost: O(n log n) a family of windows (track, type, cause), n the events
+in the window and yet agrees speaks against it. Cost: O(n) a family of windows (track, type, cause), n the events
 of divergent keys; a sweep of R rectangles is O(R log R). A key with few events in the family may have large rectangles; if
 chance would hardly give it any, it counts for the bits of its amount instead, but for no more than naming one event of its
 own would take. Where windows overlap on every key, see ``_pursuit``; where one of two is taken for both, ``_holes``.

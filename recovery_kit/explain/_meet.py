@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recovery_kit.explain import _sweep
-from recovery_kit.explain._case import Bools, Case, Floats, Ints
+from recovery_kit.explain._arrays import Bools, Floats, Ints
+from recovery_kit.explain._case import Case
+from recovery_kit.explain._tracks import Track
 from recovery_kit.explain._window import CAUSES, MISSED, TWICE, Cause, State, change_of, cost_of, telling
 
 MOST_PAIRS = 3_000
@@ -50,28 +52,6 @@ class Seen(NamedTuple):
     tail: bool  # up to the end of the log
 
 
-class Track(NamedTuple):
-    """Events in an order: partition by partition, or (merged) all by their arrival."""
-
-    merged: bool
-    position: Ints  # by row
-    place: Ints  # by row
-    low: Ints  # where each place begins and ends, in positions
-    high: Ints
-
-
-def tracks(case: Case) -> list[Track]:
-    """The orders in which windows are looked for."""
-    rows = np.arange(len(case.events), dtype=np.int64)
-    _, _, low, high = (np.array(column) for column in zip(*case.places, strict=True))
-    made = [Track(False, rows, np.repeat(np.arange(len(low)), high - low), low, high)]
-    if len(case.places) > 1:
-        rank = np.empty(len(rows), np.int64)
-        rank[case.by_arrival] = rows
-        made.append(Track(True, rank, np.zeros(len(rows), np.int64), np.array([0]), np.array([len(rows)])))
-    return made
-
-
 def candidates(
     case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool, targets: Targets | None = None
 ) -> Iterator[Seen]:
@@ -82,20 +62,20 @@ def candidates(
     if not len(case.events):
         return
     targets = targets or Targets.of(state.left, np.abs(state.left) > case.slack)
-    theirs = (np.diff(targets.starts) > 0)[case.code]
     wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
-    for track in tracks(case):
+    visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
+    missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
+    for track in case.tracks:
+        groups = np.flatnonzero((np.diff(targets.starts) > 0)[track.keys])
         for kind in kinds:
-            chosen = np.flatnonzero(theirs if kind < 0 else theirs & (case.kind == kind))
-            if not len(chosen):
+            plain = Grid.of(track, groups, kind, visible)
+            if not len(plain.keys):
                 continue
-            visible = case.effect[chosen] if copies else np.where(state.hidden[chosen], 0, case.effect[chosen])
-            plain = Grid.of(case, track, chosen, visible)
             for cause in wanted:
                 grid, how = plain, cause
-                if cause is MISSED and not copies and state.error.any():
-                    grid = Grid.of(case, track, chosen, change_of(case, state, cause, copies=copies)[chosen])
+                if cause is MISSED and missing is not None:
+                    grid = Grid.of(track, groups, kind, missing)
                     how = cause._replace(up=1)  # the sign is in the change already
                 aims, slack = grid.aims(case, targets, how)
                 for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims, slack):
@@ -109,7 +89,8 @@ class Grid(NamedTuple):
     """Prefix sums of the divergent keys' events along a track, and between which positions each one holds.
 
     A group is a key's events of one place: ``starts`` says where its prefix sums begin. ``prefix`` is sorted within a group, and
-    ``order`` says which prefix it is; ``before`` and ``upto``, not sorted, give the positions where a prefix holds.
+    ``order`` says which prefix it is; ``upto``, not sorted, gives the position up to which a prefix holds, from that of the
+    one before it.
     """
 
     track: Track
@@ -117,35 +98,21 @@ class Grid(NamedTuple):
     prefix: Ints
     order: Ints
     keys: Ints
-    places: Ints
-    before: Ints
+    begins: Ints  # by group, where its place begins and ends
+    ends: Ints
     upto: Ints
 
     @classmethod
-    def of(cls, case: Case, track: Track, chosen: Ints, change: Ints) -> Grid:
-        """Prefix sums of ``change`` over the chosen rows."""
-        keys, at, place = case.code[chosen], track.position[chosen], track.place[chosen]
-        if track.merged:
-            order = np.argsort(at)
-            chosen, keys, at, place, change = chosen[order], keys[order], at[order], place[order], change[order]
-        mixed = place * len(case.keys) + keys
-        few = len(case.keys) * len(track.low) < 2**16  # then numpy sorts by radix, ten times as fast
-        order = np.argsort(mixed.astype(np.uint16) if few else mixed, kind="stable")
-        keys, place, at, change = keys[order], place[order], at[order], change[order]
-        new = np.append(True, (keys[1:] != keys[:-1]) | (place[1:] != place[:-1]))
-        group, firsts = np.cumsum(new) - 1, np.flatnonzero(new)
-        counts = np.bincount(group)
-        starts = np.append(0, np.cumsum(counts + 1))
-        slots = np.arange(len(at)) + group + 1
-        prefix = np.zeros(len(at) + len(counts), np.int64)
-        prefix[slots] = change
-        prefix = np.cumsum(prefix)
-        prefix -= np.repeat(prefix[starts[:-1]], counts + 1)
-        before, upto = np.empty_like(prefix), np.empty_like(prefix)
-        before[slots], upto[slots - 1] = at + 1, at
-        before[starts[:-1]], upto[starts[1:] - 1] = track.low[place[firsts]], track.high[place[firsts]]
-        order = _sweep.sort_each(starts, prefix)
-        return cls(track, starts, prefix, order, keys[firsts], place[firsts], before, upto)
+    def of(cls, track: Track, groups: Ints, kind: int, change: Ints) -> Grid:
+        """Prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some groups."""
+        kept, starts, prefix, upto = _sweep.lay(track, groups, kind, change)
+        order = _sweep.rank(starts, prefix)
+        return cls(track, starts, prefix, order, track.keys[kept], track.begins[kept], track.ends[kept], upto)
+
+    def holds(self, group: Ints, i: Ints) -> tuple[Ints, Ints]:
+        """The first and the last position of an edge before which just the first i events of a group stand."""
+        at = self.starts[group] + i
+        return np.where(i > 0, self.upto[at - 1] + 1, self.begins[group]), self.upto[at]
 
     def aims(self, case: Case, targets: Targets, cause: Cause) -> tuple[Targets, int]:
         """By group, which sums of effects would give one of its key's targets; and what they may be off by."""
@@ -161,13 +128,12 @@ class Grid(NamedTuple):
 
     def meet(self, case: Case, cause: Cause, kind: int, aims: Targets, slack: int) -> Iterator[Meeting]:
         """Where the rectangles of many keys meet; and, of windows up to the end of the log, their sides alone."""
-        size = (self.track.high - self.track.low)[self.places].astype(float)
+        size = (self.ends - self.begins).astype(float)
         sums = self.starts, self.prefix, self.order, *aims, slack, MOST_PAIRS
         counts, i, j = _sweep.pairs(*sums)
         group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
-        if len(np.unique(group)) > 1:
-            base = self.starts[group]
-            s0, s1, e0, e1 = self.before[base + i], self.upto[base + i], self.before[base + j], self.upto[base + j]
+        if len(group) and group[0] != group[-1]:
+            s0, s1, e0, e1 = *self.holds(group, i), *self.holds(group, j)
             bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
             bits = np.maximum(bits, self._amounts(case, cause, aims))
             yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
@@ -175,9 +141,8 @@ class Grid(NamedTuple):
             return
         counts, i = _sweep.tails(*sums)
         group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
-        if len(np.unique(group)) > 1:
-            base, high = self.starts[group], self.track.high[self.places[group]]
-            s0, s1 = self.before[base + i], self.upto[base + i]
+        if len(group) and group[0] != group[-1]:
+            high, (s0, s1) = self.ends[group], self.holds(group, i)
             bits = _bits(np.bincount(group, s1 - s0 + 1.0, minlength=len(size)), size)
             yield from self._swept(case, cause, kind, (s0, s1, high, high), group, bits, tail=True)
 
@@ -193,7 +158,7 @@ class Grid(NamedTuple):
         np.minimum.at(least, np.repeat(np.arange(len(counts)), counts), told)
         least = np.where(counts > 0, least - np.log2(np.maximum(counts, 1)), 0.0)
         size = np.diff(self.starts).astype(float)
-        named = np.log2(np.maximum(np.bincount(case.code, minlength=len(case.keys))[self.keys], 1) * len(CAUSES)) + HIT
+        named = np.log2(np.maximum(case.busy[self.keys], 1) * len(CAUSES)) + HIT
         made: Floats = np.where(np.log2(size * size / 2) + SPARSE < least, np.minimum(least, named), 0.0)
         return made
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recovery_kit import _frames
+import numpy as np
+import pyarrow as pa
+
+from recovery_kit import _columns, _frames
 from recovery_kit._sources import load
+from recovery_kit.explain._arrays import Bools, Ints, whole
 from recovery_kit.explain._case import Case
+from recovery_kit.explain._ids import found
 from recovery_kit.tables import read_processed
 
 if TYPE_CHECKING:
@@ -29,41 +33,42 @@ class Proof(NamedTuple):
     notes: list[str]
 
 
-def read(source: Any) -> pl.DataFrame:
-    """The processed list as polars: event_id, and effect, time and key where the source has them."""
-    import polars as pl
-
+def read(source: Any) -> pa.Table:
+    """The processed list: event_id, and effect, time and key where the source has them; keys are text."""
     table = read_processed(source)
     if "key" in (raw := load(source, {"key"}, what="processed")).names:
-        table = table.append_column("key", raw.table["key"])
-    made = pl.DataFrame(pl.from_arrow(table))
-    return made.with_columns(pl.col("key").cast(pl.String)) if "key" in made.columns else made
+        import polars as pl
+
+        key = raw.table["key"]
+        if not _columns.is_text(key.type):
+            key = pl.Series(key).cast(pl.String).to_arrow()
+        table = table.append_column("key", key.cast(pa.large_string()))
+    return table
 
 
-def prove(case: Case, processed: pl.DataFrame) -> Proof:
-    """Set the log and the list side by side, id by id: one join, and then only the rows that differ."""
+def prove(case: Case, listed: pa.Table) -> Proof:
+    """Set the log and the list side by side, id by id: one sieve, and joins of what remains in it."""
     import polars as pl
 
-    with_effects, with_keys = "effect" in processed.columns, "key" in processed.columns
+    with_effects, with_keys = "effect" in listed.column_names, "key" in listed.column_names
     exact = pl.Decimal(_frames.DIGITS, case.scale)
-    log = case.events.select("event_id", "key", "code", "type", pl.col("effect").cast(exact)).with_row_index("row")
+    rows, lines = _sieve(case, listed)
+    log = case.events.frame(rows, "event_id", "key", "type", "effect").with_columns(
+        pl.col("effect").cast(exact), row=pl.Series(rows, dtype=pl.UInt32), code=case.code[rows]
+    )
+    processed = pl.DataFrame(pl.from_arrow(listed.filter(pa.array(lines))))
     effect = pl.col("effect").cast(exact)
     told = [effect.first().alias("once"), effect.sum().alias("sum")] if with_effects else []
     by = ["event_id", "key"] if with_keys else ["event_id"]
-    applied = processed.group_by(by).agg(pl.len().alias("times"), *told)
-    met = log.join(applied, on=by, how="left")
-    met = met.filter(
-        pl.col("times").is_null()
-        | (pl.col("times") > 1)
-        | ((pl.col("once") != pl.col("effect")) if with_effects else False)
-    )
+    applied = processed.group_by(by, maintain_order=True).agg(pl.len().alias("times"), *told)
+    met = log.join(applied, on=by, how="left", maintain_order="left")
     if not with_effects:
         met = met.with_columns(once=pl.col("effect"), sum=pl.col("effect") * pl.col("times").cast(exact))
     elsewhere = _elsewhere(log, applied, with_keys)
     parts = [_missed(met, elsewhere), _twice(met), _wrong(case, met)]
     notes: list[str] = []
     strangers = processed.clear().select("event_id").with_columns(amount=pl.lit(None, exact))
-    strange = applied.join(log, on="event_id", how="anti")
+    strange = applied.join(log, on="event_id", how="anti", maintain_order="left")
     if with_effects:
         parts.append(_astray(case, elsewhere))
         if with_keys:
@@ -75,6 +80,22 @@ def prove(case: Case, processed: pl.DataFrame) -> Proof:
     errors = pl.concat([part.select(_COLUMNS).with_columns(pl.col("amount").cast(exact)) for part in parts if len(part)]
                        or [_empty(exact)])  # fmt: skip
     return Proof(_tails(case, errors), strangers, with_effects, notes)
+
+
+def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
+    """The rows of the log and the lines of the list, all but the events that were applied once, and as the log says."""
+    row = found(listed["event_id"].combine_chunks(), *case.events.ids)
+    sound = row >= 0
+    times = np.bincount(row[sound], minlength=len(case.events) + 1)
+    sound &= times[row] == 1
+    if "key" in listed.column_names:
+        sound &= case.coded(listed["key"]) == np.append(case.code, -1)[row]
+    if "effect" in listed.column_names:
+        for told, true in zip(_columns.words(listed["effect"], case.scale).T, case.effects, strict=True):
+            sound &= told == np.append(true, 0)[row]
+    off = np.ones(len(case.events), bool)
+    off[row[sound]] = False
+    return np.flatnonzero(off), ~sound
 
 
 _COLUMNS = ("code", "key", "cause", "amount", "event_id", "row", "detail")
@@ -93,7 +114,8 @@ def _elsewhere(log: pl.DataFrame, applied: pl.DataFrame, with_keys: bool) -> pl.
 
     if not with_keys:
         return log.clear().with_columns(other=pl.lit(None, pl.String))
-    return log.join(applied.rename({"key": "other"}), on="event_id").filter(pl.col("key") != pl.col("other"))
+    others = applied.rename({"key": "other"})
+    return log.join(others, on="event_id", maintain_order="left_right").filter(pl.col("key") != pl.col("other"))
 
 
 def _missed(met: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
@@ -151,12 +173,26 @@ def _ratios(pairs: pl.DataFrame) -> pl.DataFrame:
     """Applied over true, where that is a power of ten, or one ratio that several amounts share."""
     import polars as pl
 
-    usual = {Fraction(10) ** n for n in (-3, -2, -1, 1, 2, 3)}
-    rows = [(once, effect, Fraction(once) / Fraction(effect)) for once, effect in pairs.iter_rows() if effect]
-    often = Counter(ratio for *_, ratio in rows)
-    named = [(o, e, str(r)) for o, e, r in rows if abs(r) in usual or (often[r] >= 3 and r)]
-    schema: dict[str, Any] = {**pairs.schema, "ratio": pl.String}
-    return pl.DataFrame(named, schema=schema, orient="row")
+    pairs = pairs.filter(pl.col("effect") != 0)
+    once, effect = (_wholes(pairs[name]) for name in ("once", "effect"))
+    shared = np.gcd(once, effect) * np.sign(effect)
+    ratios = list(zip((once // shared).tolist(), (effect // shared).tolist(), strict=True))
+    often = Counter(ratios)
+    usual = {ratio for n in (10, 100, 1000) for ratio in ((n, 1), (1, n))}
+    named = {
+        (p, q): f"{p}/{q}" if q > 1 else f"{p}" for (p, q), times in often.items() if (abs(p), q) in usual or (times >= 3 and p)
+    }  # fmt: skip
+    told = pl.Series("ratio", [named.get(ratio) for ratio in ratios], dtype=pl.String)
+    return pairs.with_columns(told).drop_nulls("ratio")
+
+
+def _wholes(amounts: pl.Series) -> Any:
+    """Amounts as whole numbers of their last place; as Python's own where they may not fit 64 bits, signs and all."""
+    array = amounts.to_arrow()
+    low, high = _columns.words(array, array.type.scale).T
+    if (high == low >> 62).all():
+        return low
+    return np.array([whole(*halves) for halves in zip(low, high, strict=True)], object)
 
 
 def _astray(case: Case, elsewhere: pl.DataFrame) -> pl.DataFrame:
@@ -196,7 +232,6 @@ def _coded(case: Case, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
     """Missed events with none applied after them in their partition are lag: the system has not come there yet."""
-    import numpy as np
     import polars as pl
 
     missed = np.zeros(len(case.events), bool)

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recovery_kit.explain._alone import best_alone, drawn, together
-from recovery_kit.explain._case import Case, Ints
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.explain._case import Case
 from recovery_kit.explain._guess import FEWEST, Guess, guessed
 from recovery_kit.explain._meet import Seen, Targets, candidates
 from recovery_kit.explain._window import (
@@ -171,8 +172,8 @@ def _edges(case: Case, known: list[Window], guesses: list[Guess], guess: Guess) 
     """A guess's edges: what moving each past some events of a key does to the key."""
     others = [g.window(case) for g in guesses if g is not guess]
     side = case.copied if guess.copies else case
-    change = change_of(side, settle(case, [*known, *others]), guess.cause, copies=guess.copies)
-    change = np.where(change % guess.cause.down == 0, change // guess.cause.down, 0)[guess.rows]
+    change = change_of(side, settle(case, [*known, *others]), guess.cause, guess.rows, copies=guess.copies)
+    change = np.where(change % guess.cause.down == 0, change // guess.cause.down, 0)
     keys = side.code[guess.rows]
     order = np.argsort(keys, kind="stable")
     starts = np.searchsorted(keys[order], np.arange(len(case.keys) + 1))

@@ -9,7 +9,7 @@ from typing import Any
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._rows import decimal
+from recovery_kit.explain._tables import decimal
 
 _NUMBER = re.compile(rb"-?\d{1,28}(?:\.\d{1,18})?")
 

@@ -1,21 +1,20 @@
-"""Findings of every kind as rows of the two tables of a Diagnosis, with evidence in words."""
+"""Findings of every kind as rows of the two tables of a Diagnosis (see ``_tables``), with evidence in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.explain import _runs
-from recovery_kit.explain._case import Bools, Case, Ints, decimals
+from recovery_kit.explain._arrays import Bools, Ints
+from recovery_kit.explain._case import Case, decimals
 from recovery_kit.explain._single import Finding, Part
+from recovery_kit.explain._tables import Incident, Row, decimal, plain
 from recovery_kit.explain._window import MISSED, Cause, Window, claims, settle
-from recovery_kit.explain.diagnosis import GRADES, Diagnosis
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,56 +29,9 @@ DONE = {
 }  # fmt: skip
 
 
-class Row(NamedTuple):
-    """A row of causes; ``code`` is the key's number, ``amount`` a whole number of the case's unit."""
-
-    code: int
-    cause: str
-    amount: int
-    grade: str
-    events: int
-    event_ids: list[str]
-    incident: int | None
-    topic: str | None
-    partition: int | None
-    first: Any
-    last: Any
-    evidence: str
-
-
-class Incident(NamedTuple):
-    """A row of incidents, but for its keys and amounts, which its causes tell."""
-
-    incident: int
-    cause: str
-    type: str | None
-    topic: str | None
-    partition: int | None
-    partitions: int
-    first: Any
-    last: Any
-    first_offset: int | None
-    last_offset: int | None
-    events: int
-    grade: str
-    confidence: str
-    said: str
-
-
-def decimal(amount: int, scale: int) -> Decimal:
-    """A whole number of the unit as an exact amount."""
-    return Decimal(amount).scaleb(-scale, Context(prec=60))
-
-
-def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "unexplained") -> Row:
-    """A cause without events."""
-    return Row(code, cause, amount, grade, 0, [], None, None, None, None, None, evidence)
-
-
 def event_counts(case: Case, wanted: dict[int, int]) -> dict[int, int]:
     """How many events the log has of each wanted key."""
-    counts = np.bincount(case.code, minlength=len(case.keys)) if len(case.code) else np.zeros(len(case.keys), int)
-    return {key: int(counts[key]) for key in wanted}
+    return {key: int(case.busy[key]) for key in wanted}
 
 
 def of_windows(
@@ -90,7 +42,8 @@ def of_windows(
     incidents = []
     hidden = settle(case, windows).hidden
     for at, (window, inside, _) in enumerate(claims(case, windows), start=after + 1):
-        frame = (case.copied if window.copies else case).events[inside]
+        side = case.copied if window.copies else case
+        frame = side.events.frame(inside).with_columns(code=side.code[inside])
         cause = "lag" if window.cause is MISSED and _to_the_end(case, window, hidden) else window.cause.name
         kind = case.kinds[window.kind] if window.kind >= 0 else None
         fits = f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
@@ -196,8 +149,10 @@ def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]
 
 
 def _frame(case: Case, part: Part) -> pl.DataFrame:
-    frame: pl.DataFrame = getattr(case, part.table)
-    return frame[list(part.rows)]
+    rows = np.array(part.rows)
+    if part.table == "conflicts":
+        return case.conflicts[rows]
+    return (case.copies if part.table == "copies" else case.events).frame(rows)
 
 
 def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
@@ -237,14 +192,16 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
             for run in _runs.runs(case, own, str(cause)):
                 incidents.append(_run(case, run, len(incidents) + 1, str(cause)))
                 numbers[run] = len(incidents)
-        known = pl.Series(numbers, dtype=pl.Int64)
+        theirs = pl.Series(numbers, dtype=pl.Int64)
         at = part["row"].fill_null(0)
-        found = known.gather(at) if len(known) else pl.Series([-1] * len(part), dtype=pl.Int64)
+        found = theirs.gather(at) if len(theirs) else pl.Series([-1] * len(part), dtype=pl.Int64)
         marked.append(part.with_columns(incident=pl.when(pl.col("row").is_not_null() & (found >= 0)).then(found)))
     if not marked:
         return [], []
-    events = case.events.select("topic", "partition", "time").with_row_index("row")
-    frame = pl.concat(marked).join(events, on="row", how="left").with_columns(effect="amount")
+    frame = pl.concat(marked)
+    known = frame["row"].drop_nulls().unique().sort()
+    events = case.events.frame(known.to_numpy().astype(np.int64), "topic", "partition", "time").with_columns(row=known)
+    frame = frame.join(events, on="row", how="left").with_columns(effect="amount")
     grouped = _grouped(frame, ["code", "cause", "incident"], pl.col("detail").first())
     rows = []
     for row in grouped.iter_rows(named=True):
@@ -259,7 +216,7 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
 def _run(case: Case, rows: Ints, at: int, cause: str) -> Incident:
     kind = case.kinds[case.kind[rows[0]]] if cause in _runs.BY_TYPE else None
     return _incident(
-        case.events[rows],
+        case.events.frame(rows),
         at,
         cause,
         kind,
@@ -282,83 +239,3 @@ def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> l
         for amount, ids in amounts.items()
         if len(ids) == 1 and len(owners := keys.get(amount, [])) == 1
     ]  # fmt: skip
-
-
-def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: list[str], back: Any) -> Diagnosis:
-    """Both tables, sorted, in the form that ``back`` gives, and what they come to."""
-    import polars as pl
-
-    exact = pl.Decimal(_frames.DIGITS, case.scale)
-    names, gaps = case.keys["key"], case.difference
-    rows = sorted(rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause))
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row._fields[1:]}
-    columns["amount"] = [decimal(amount, case.scale) for amount in columns["amount"]]
-    key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
-    schema: dict[str, Any] = {
-        "cause": pl.String, "amount": exact, "grade": pl.String, "events": pl.Int64, "event_ids": pl.List(pl.String),
-        "incident": pl.Int64, "topic": pl.String, "partition": pl.Int64, "first": case.events.schema["time"],
-        "last": case.events.schema["time"], "evidence": pl.String,
-    }  # fmt: skip
-    causes = pl.DataFrame(columns, schema=schema).insert_column(0, key.alias("key"))
-    table = _incidents(causes, incidents, exact, case.events.schema["time"])
-    numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
-    causes, table = (t.with_columns(pl.col("incident").replace(numbers)) for t in (causes, table))
-    summary = _summary(case, causes, table, notes)
-    return Diagnosis(back(nw.from_native(causes.lazy())), back(nw.from_native(table.lazy())), summary)
-
-
-def _incidents(causes: pl.DataFrame, incidents: list[Incident], exact: Any, time: Any) -> pl.DataFrame:
-    import polars as pl
-
-    whole = pl.Int64
-    schema = {
-        "incident": whole, "cause": pl.String, "type": pl.String, "topic": pl.String, "partition": whole,
-        "partitions": whole, "first": time, "last": time, "first_offset": whole, "last_offset": whole, "events": whole,
-        "grade": pl.String, "confidence": pl.String, "said": pl.String,
-    }  # fmt: skip
-    told = pl.DataFrame(incidents, schema=schema, orient="row")
-    sums = causes.group_by("incident").agg(
-        keys=pl.col("key").n_unique().cast(whole), amount=pl.col("amount").sum(), money=pl.col("amount").abs().sum()
-    )
-    joined = told.join(sums, on="incident", how="left").with_columns(
-        pl.col("keys").fill_null(0), pl.col("amount", "money").fill_null(pl.lit(Decimal(0), dtype=exact))
-    )
-    words = [
-        f"{row['said']}: {row['keys']:,} keys, {number(row['amount'])} net; {row['confidence']}"
-        for row in joined.iter_rows(named=True)
-    ]
-    joined = joined.with_columns(evidence=pl.Series(words, dtype=pl.String)).sort(
-        "money", descending=True, maintain_order=True
-    )
-    return joined.select(
-        "incident", "cause", "type", "topic", "partition", "partitions", "first", "last", "first_offset", "last_offset",
-        "keys", "events", "amount", "money", "grade", "confidence", "evidence",
-    )  # fmt: skip
-
-
-def _summary(case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
-    import polars as pl
-
-    size = pl.col("amount").abs()
-    by_cause = causes.group_by("cause").agg(
-        keys=pl.col("key").n_unique(), amount=pl.col("amount").sum(), money=size.sum()
-    )
-    by_grade = dict(causes.group_by("grade").agg(size.sum()).iter_rows())
-    grades = {grade: Decimal(by_grade.get(grade) or 0) for grade in GRADES}
-    return {
-        "keys": causes["key"].n_unique(),
-        "incidents": len(incidents),
-        "causes": {
-            row.pop("cause"): row
-            for row in by_cause.sort("money", "cause", descending=[True, False]).iter_rows(named=True)
-        },
-        "grades": grades,
-        "difference": decimal(sum(case.difference), case.scale),
-        "money": _sum(case, *grades.values()),
-        "explained": _sum(case, grades["proven"], grades["consistent"]),
-        "notes": notes,
-    }
-
-
-def _sum(case: Case, *amounts: Decimal) -> Decimal:
-    return decimal(sum(_frames.unscaled(a, case.scale) for a in amounts), case.scale)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recovery_kit.explain._case import Case, Ints
+from recovery_kit.explain._arrays import Ints
+from recovery_kit.explain._case import Case
 
 GAP = 3
 """Events of a window that may be right and not end it: those that were delivered again later, say."""
@@ -43,7 +44,22 @@ def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[
 
 
 def _joined(case: Case, parts: list[Ints]) -> list[Ints]:
-    """Join the runs of several partitions that cover the same time."""
+    """Join the runs of several partitions that cover the same time: only those are compared that others lead up to."""
+    first, last = (
+        (case.arrival[[part[at] for part in parts]] for at in (0, -1)) if parts else np.empty((2, 0), np.int64)
+    )
+    order = np.argsort(first, kind="stable")
+    later = np.flatnonzero(first[order][1:] > np.maximum.accumulate(last[order])[:-1]) + 1
+    made: list[Ints] = []
+    for own in np.split(order, later):
+        near = [parts[at] for at in np.sort(own).tolist()]
+        if sum(map(len, near)) >= EVENTS:
+            made += _of_one_time(case, near)
+    return made
+
+
+def _of_one_time(case: Case, parts: list[Ints]) -> list[Ints]:
+    """Join runs, the longest first, with those of other partitions that cover at least half of their time."""
     made: list[list[Ints]] = []
     spans: list[tuple[int, int]] = []
     for part in sorted(parts, key=lambda p: -len(p)):

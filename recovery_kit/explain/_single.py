@@ -15,23 +15,19 @@ forbids it; then two of all these together. Cost: O(e log e) a key of e events, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from recovery_kit import _frames
-from recovery_kit.explain._case import Bools, Case, Ints, wrapped
+from recovery_kit.explain._arrays import Bools, Ints, ranked, whole, wrapped
+from recovery_kit.explain._case import Case
+from recovery_kit.explain._chance import DECOYS, Decoys, Hit, among
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
-
-if TYPE_CHECKING:
-    import polars as pl
 
 FALSE = 0.02
 """Expected part of false ones among the matches that are believed."""
-
-DECOYS = 4_000
-"""Amounts on which a match is tried for its chance; a tenth of it for pairs."""
 
 MOST_CANDIDATES = 3_000
 """Candidates of one key beyond which pairs of them are not tried: chance would match one."""
@@ -93,16 +89,17 @@ def singles(
     if not left:
         return {}
     events = _by_key(np.where(state.hidden, -1, case.code), left)
-    copies = _by_key(case.copies["code"].fill_null(-1).to_numpy(), left)
-    copied = _Exact(case.copies["effect"], case.scale)
+    copies = _by_key(case.codes(*case.copies.numbers("key")), left)
+    low, high = case.copies.effects(case.scale)
     versions = _versions(case, left)
     if case.wide:  # multiples may pass 64 bits
         causes = tuple(cause for cause in causes if abs(cause.up) == cause.down == 1)
-    decoys = _Decoys(case)
+    decoys = Decoys(case)
     found = {}
     for key, amount in left.items():
         rows = events.get(key, np.empty(0, np.int64))
-        extras = [Part("applied_twice", copied[int(c)], "copies", (int(c),)) for c in copies.get(key, ())]
+        mine = copies.get(key, np.empty(0, np.int64)).tolist()
+        extras = [Part("applied_twice", whole(low[c], high[c]), "copies", (c,)) for c in mine]
         known = [p for p in extras if TWICE in causes] + versions.get(key, [])
         own = Own(rows, case.effect[rows], known, causes, case.slack)
         plain = case.wide or bool(case.slack)
@@ -135,15 +132,15 @@ def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
     return {key: f if f.chance <= most else f._replace(sure=False) for key, f in found.items()}
 
 
-def _of_key(own: Own, amount: int, decoys: _Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
+def _of_key(own: Own, amount: int, decoys: Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
     """The simplest match; the edges of windows are moved before two causes are put together."""
     for slip in [None, *slips]:
         rest = amount - slip.amount if slip else amount
         part = (Part(slip.cause, slip.amount, "events", slip.rows, edge=True),) if slip else ()
         if slip and abs(rest) <= own.slack:
-            return Finding(part, True, decoys.chance(amount, _among([s.amount for s in slips], own.slack)))
+            return Finding(part, True, decoys.chance(amount, among(_modulo(slips), own.slack)))
         if known := [p for p in own.known if abs(p.amount - rest) <= own.slack]:
-            hit = _among([p.amount for p in own.known], own.slack)
+            hit = among(_modulo(own.known), own.slack)
             if one := _one(known):
                 return Finding((*part, one), True, decoys.chance(rest, hit) * _tried(slips))
         matches, hits = _matches(own, rest)
@@ -165,17 +162,8 @@ def _one(parts: list[Part]) -> Part | None:
     return parts[0]._replace(rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows))
 
 
-Hit = Callable[[Ints], Bools]
-
-
-def _among(amounts: list[int], slack: int) -> Hit:
-    ranked = np.unique(np.array([wrapped(a) for a in amounts], np.int64))
-
-    def hit(tried: Ints) -> Bools:
-        made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(ranked, tried + slack, side="right")
-        return made
-
-    return hit
+def _modulo(found: Sequence[Part | Slip]) -> Ints:
+    return np.array([wrapped(f.amount) for f in found], np.int64)
 
 
 def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
@@ -194,7 +182,7 @@ def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
 
 
 def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
-    within = _among(own.effects.tolist(), reach)
+    within = among(own.effects, reach)
 
     def hit(tried: Ints) -> Bools:
         made: Bools = within(tried * cause.down // cause.up)
@@ -203,7 +191,7 @@ def _scaled(own: Own, cause: Cause, reach: int) -> Hit:
     return hit
 
 
-def _pair(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
+def _pair(own: Own, amount: int, decoys: Decoys) -> Finding | None:
     """Two causes together."""
     if len(own.rows) * len(own.causes) + len(own.known) > MOST_CANDIDATES:
         return None
@@ -244,7 +232,7 @@ def _sums_to(values: Ints, amount: int) -> Iterator[tuple[int, int]]:
         yield from ((i, j) for j in order[a[i] : b[i]].tolist() if i < j)
 
 
-def _enlarged(own: Own, amount: int, decoys: _Decoys) -> Finding | None:
+def _enlarged(own: Own, amount: int, decoys: Decoys) -> Finding | None:
     """Two events taken many times over: which two may be anyone's guess, but hardly another amount divides so.
 
     An amount beyond any of the key's own, that is a multiple of 9, 99 or 999, and two of its events that it is a multiple of.
@@ -270,38 +258,6 @@ def _divides(step: int) -> Hit:
     return lambda tried: tried % step == 0
 
 
-class _Decoys:
-    """Amounts like those of the log that have nothing to do with a key."""
-
-    def __init__(self, case: Case) -> None:
-        self.amounts = np.sort(case.effect)
-        self.wide = case.wide
-        self.draw = np.random.default_rng(len(self.amounts))  # the same for the same log, so that a run can be repeated
-
-    def chance(self, amount: int, *hits: Hit, count: int = DECOYS) -> float:
-        """The part of moved amounts that any of these would match."""
-        moved = self._moved(amount, count)
-        if not len(moved):
-            return 1.0
-        met = np.zeros(len(moved), bool)
-        for hit in hits:
-            met |= hit(moved)
-        return float(met.sum() + 1) / (len(moved) + 1)
-
-    def _moved(self, amount: int, count: int) -> Ints:
-        """The amount, moved by differences of two of the log's amounts, by at most half of it where there are such."""
-        if not len(self.amounts):
-            return self.amounts
-        one = self.amounts[self.draw.integers(len(self.amounts), size=count)]
-        low, high = np.zeros(count, np.int64), np.full(count, len(self.amounts))
-        if not self.wide:
-            low = np.searchsorted(self.amounts, one - abs(amount) // 2)
-            high = np.searchsorted(self.amounts, one + abs(amount) // 2, side="right")
-        other = self.amounts[low + (self.draw.random(count) * (high - low)).astype(np.int64)]
-        made: Ints = (wrapped(amount) + one - other)[one != other]
-        return made
-
-
 def _named(cause: Cause) -> str:
     if cause.name != "wrong_factor":
         return ""
@@ -310,22 +266,12 @@ def _named(cause: Cause) -> str:
 
 def _by_key(code: Ints, wanted: dict[int, int]) -> dict[int, Ints]:
     """Rows by key, of the wanted keys."""
-    rows = np.flatnonzero(np.isin(code, np.fromiter(wanted, np.int64)))
-    rows = rows[np.argsort(code[rows], kind="stable")]
-    if not len(rows):
-        return {}
-    keys, starts = np.unique(code[rows], return_index=True)
-    return dict(zip(keys.tolist(), np.split(rows, starts[1:]), strict=True))
-
-
-class _Exact:
-    """A column's amounts as whole numbers, exactly, one at a time."""
-
-    def __init__(self, amounts: pl.Series, scale: int) -> None:
-        self.amounts, self.scale = amounts, scale
-
-    def __getitem__(self, row: int) -> int:
-        return _frames.unscaled(self.amounts[row], self.scale)
+    asked = np.zeros(max(int(code.max(initial=0)), *wanted) + 2, bool)  # the last is for a code of -1
+    asked[list(wanted)] = True
+    rows = np.flatnonzero(asked[code])
+    rows = rows[ranked(code[rows], len(asked))]
+    firsts = np.flatnonzero(np.diff(code[rows], prepend=-1))
+    return dict(zip(code[rows[firsts]].tolist(), np.split(rows, firsts[1:]), strict=False))  # of none, one empty part
 
 
 def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
@@ -335,7 +281,7 @@ def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
     conflicts = case.conflicts.with_row_index("row")
     if not len(conflicts):
         return {}
-    amounts = _Exact(case.conflicts["effect"], case.scale)
+    amounts = [_frames.unscaled(amount, case.scale) for amount in case.conflicts["effect"]]
     chosen = {
         event: (code, amounts[row])
         for event, code, row in conflicts.filter(pl.col("verdict") == "chosen")

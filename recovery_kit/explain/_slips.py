@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recovery_kit.explain._case import Bools, Case
+from recovery_kit.explain._arrays import Bools
+from recovery_kit.explain._case import Case
 from recovery_kit.explain._single import Slip
 from recovery_kit.explain._window import MISSED, State, Window, change_of
 
@@ -26,7 +27,7 @@ def slips(case: Case, windows: Sequence[Window], state: State, left: dict[int, i
     for window in windows:
         if window.copies:
             continue
-        change = change_of(case, state, window.cause, copies=False)
+        change = change_of(case, state, window.cause, slice(None), copies=False)
         if window.cause is MISSED:
             change = -case.effect - np.where(state.hidden, 0, state.error)
         for place, begin, end in window.spans:

@@ -1,281 +1,215 @@
 """The compiled part of the search for windows: over millions of events, in integers, without the interpreter.
 
 Amounts are whole numbers of the smallest unit, modulo 2**64: equality then still means equality (a chance of 2**-64
-apart), also where sums of amounts with many decimals pass 64 bits. Compiled by numba at first use, and kept on disk.
+apart), also where sums of amounts with many decimals pass 64 bits. The arrays go to the kernels by their addresses, so each
+must be contiguous and of 8 bytes a number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
-from recovery_kit._jit import jit
+from recovery_kit.explain._arrays import Bools, Floats, Ints
+from recovery_kit.explain._tracks import Track
+from recovery_kit.kernels import address, load
+
+ROOM = 200_000
+"""Pairs found at a time."""
 
 
-@jit
-def sort_each(starts, values):
+def lay(track: Track, groups: Ints, kind: int, change: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """The prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some groups of a track.
+
+    Returns the groups that have such events, where the sums of each begin, the sums, and for each the last position of an
+    edge before which just these events stand.
+    """
+    room = int((track.starts[groups + 1] - track.starts[groups]).sum()) + len(groups)
+    kept, starts = np.empty(len(groups), np.int64), np.empty(len(groups) + 1, np.int64)
+    sums = np.empty((2, room), np.int64)
+    about = (track.starts, track.rows, track.kinds)
+    count = load().lay(
+        address(groups), len(groups), *map(address, about), kind,
+        *map(address, (track.positions, change, track.ends, kept, starts, *sums)),
+    )  # fmt: skip
+    prefix, upto = sums[:, : starts[count]]
+    return kept[:count], starts[: count + 1], prefix, upto
+
+
+def rank(starts: Ints, values: Ints) -> Ints:
     """Sort each group's values, in place; returns where within its group each stood."""
     order = np.empty(len(values), np.int64)
-    for g in range(len(starts) - 1):
-        begin, end = starts[g], starts[g + 1]
-        own = np.argsort(values[begin:end])
-        order[begin:end] = own
-        values[begin:end] = values[begin:end][own]
+    spare = np.empty((2, int(np.diff(starts).max(initial=0))), np.int64)
+    digits = np.empty(256, np.int64)
+    load().rank(
+        len(starts) - 1, address(starts), address(values), address(order), address(spare[0]), address(spare[1]), address(digits)
+    )  # fmt: skip
     return order
 
 
-@jit
-def pairs(starts, prefix, index, owned, targets, slack, most):
+def pairs(
+    starts: Ints, prefix: Ints, index: Ints, owned: Ints, targets: Ints, slack: int, most: int
+) -> tuple[Ints, Ints, Ints]:
     """Per key, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets apart, give or take `slack`.
 
     `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
     sort; `owned` tells where a key's `targets` begin. A key with more than `most` pairs says nothing of where the window
-    is, and gives none.
+    is, and gives none. Returns where each key's pairs begin, and the pairs.
     """
-    keys = len(starts) - 1
-    counts = np.zeros(keys + 1, np.int64)
-    found_i = np.empty(0, np.int64)
-    found_j = np.empty(0, np.int64)
-    for fill in range(2):
-        if fill:
-            for g in range(keys):
-                counts[g + 1] += counts[g]
-            found_i = np.empty(counts[keys], np.int64)
-            found_j = np.empty(counts[keys], np.int64)
-        for g in range(keys):
-            begin, end = starts[g], starts[g + 1]
-            if fill and counts[g + 1] == counts[g]:
-                continue
-            n, at = 0, counts[g]
-            for t in range(owned[g], owned[g + 1]):
-                v, before = begin, np.int64(0)
-                for u in range(begin, end):
-                    low = prefix[u] + targets[t] - slack
-                    if u > begin and low < before:  # the sum passed 2**63 and came round
-                        v = begin
-                    before = low
-                    while v < end and prefix[v] < low:
-                        v += 1
-                    w = v
-                    while w < end and prefix[w] - low <= 2 * slack and prefix[w] >= low:
-                        if index[w] > index[u]:
-                            if fill:
-                                found_i[at + n] = index[u]
-                                found_j[at + n] = index[w]
-                            n += 1
-                            if n > most:
-                                break
-                        w += 1
-                    if n > most:
-                        break
-                if n > most:
-                    break
-            if not fill:
-                counts[g + 1] = n if n <= most else 0
-    return counts, found_i, found_j
+    where = (address(starts), address(prefix), address(index), address(owned), address(targets))
+    begins, i, j = _in_rooms(load().pairs, len(starts) - 1, where, slack, most, 2)
+    return begins, i, j
 
 
-@jit
-def tails(starts, prefix, index, owned, targets, slack, most):
+def tails(
+    starts: Ints, prefix: Ints, index: Ints, owned: Ints, targets: Ints, slack: int, most: int
+) -> tuple[Ints, Ints]:
     """As `pairs`, but only those of which j is the last: windows up to the end."""
-    keys = len(starts) - 1
-    counts = np.zeros(keys + 1, np.int64)
-    found = np.empty(0, np.int64)
-    for fill in range(2):
-        if fill:
-            for g in range(keys):
-                counts[g + 1] += counts[g]
-            found = np.empty(counts[keys], np.int64)
-        for g in range(keys):
-            begin, end = starts[g], starts[g + 1]
-            if fill and counts[g + 1] == counts[g]:
-                continue
-            total = np.int64(0)
-            for u in range(begin, end):
-                if index[u] == end - begin - 1:
-                    total = prefix[u]
-            n, at = 0, counts[g]
-            for t in range(owned[g], owned[g + 1]):
-                low = total - targets[t] - slack
-                u = begin + np.searchsorted(prefix[begin:end], low)
-                while u < end and prefix[u] - low <= 2 * slack and n <= most:
-                    if index[u] < end - begin - 1:
-                        if fill:
-                            found[at + n] = index[u]
-                        n += 1
-                    u += 1
-            if not fill:
-                counts[g + 1] = n if n <= most else 0
-    return counts, found
+    where = (address(starts), address(prefix), address(index), address(owned), address(targets))
+    begins, i = _in_rooms(load().tails, len(starts) - 1, where, slack, most, 1)
+    return begins, i
 
 
-@jit
-def cover(s0, s1, e0, e1, weight):
+def _in_rooms(
+    kernel: Callable[..., int], groups: int, where: tuple[int, ...], slack: int, most: int, columns: int
+) -> tuple[Ints, ...]:
+    """Let a kernel find what it finds room by room: where each group's begin, and the columns found."""
+    counts = np.empty(groups, np.int64)
+    room, group = ROOM + most, 0
+    parts = [np.empty((columns, 0), np.int64)]
+    while group < groups:
+        found = np.empty((columns, room), np.int64)
+        behind = kernel(group, groups, *where, slack, most, room, address(counts), *map(address, found))
+        parts.append(found[:, : counts[group:behind].sum()])
+        group = behind
+    return np.append(0, np.cumsum(counts)), *np.concatenate(parts, axis=1)
+
+
+def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints, Ints, Floats]:
     """Sweep rectangles [s0, s1] x [e0, e1] by s: at each s where one begins, the e under the most weight.
 
     Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima over e.
     """
-    edges = np.unique(np.concatenate((e0, e1 + 1)))
-    size = 1
-    while size < len(edges):
-        size *= 2
-    top = np.zeros(2 * size)
-    add = np.zeros(2 * size)
-    opens, closes = np.argsort(s0), np.argsort(s1)
-    left, right = np.searchsorted(edges, e0), np.searchsorted(edges, e1 + 1)
-    at_s = np.empty(len(s0), np.int64)
-    at_e = np.empty(len(s0), np.int64)
-    best = np.empty(len(s0))
-    n, shut = 0, 0
-    for o in range(len(s0)):
-        s = s0[opens[o]]
-        while shut < len(s0) and s1[closes[shut]] < s:
-            r = closes[shut]
-            _put(top, add, size, left[r], right[r], -weight[r])
-            shut += 1
-        r = opens[o]
-        _put(top, add, size, left[r], right[r], weight[r])
-        if o + 1 < len(s0) and s0[opens[o + 1]] == s:
-            continue
-        node = 1
-        while node < size:
-            node = 2 * node if top[2 * node] >= top[2 * node + 1] else 2 * node + 1
-        at_s[n], at_e[n], best[n] = s, edges[min(node - size, len(edges) - 1)], top[1]
-        n += 1
-    return at_s[:n], at_e[:n], best[:n]
+    count, edges = len(s0), np.sort(np.concatenate((e0, e1 + 1)))
+    edges = edges[np.append(True, edges[1:] != edges[:-1])]
+    size = 1 << (len(edges) - 1).bit_length()
+    by = np.argsort(s0, kind="stable"), np.argsort(s1, kind="stable")
+    leaves = np.searchsorted(edges, e0), np.searchsorted(edges, e1 + 1)
+    tree, found, best = np.zeros((2, 2 * size)), np.empty((2, count), np.int64), np.empty(count)
+    given = map(address, (*by, s0, s1, *leaves, weight))
+    n = load().cover(count, *given, size, *map(address, (*tree, *found, best)))
+    at_s, leaf = found[:, :n]
+    return at_s, edges[np.minimum(leaf, len(edges) - 1)], best[:n]
 
 
-@jit
-def _put(top, add, size, left, right, weight):
-    a, b = left + size, right + size
-    first, last = a, b - 1
-    while a < b:
-        if a & 1:
-            top[a] += weight
-            add[a] += weight
-            a += 1
-        if b & 1:
-            b -= 1
-            top[b] += weight
-            add[b] += weight
-        a //= 2
-        b //= 2
-    for leaf in (first, last):
-        node = leaf // 2
-        while node:
-            top[node] = max(top[2 * node], top[2 * node + 1]) + add[node]
-            node //= 2
+def sums(first: Ints, last: Ints, begin: int, end: int, key: Ints, change: Ints, keys: int) -> Ints:
+    """By how much a window changes each key's total."""
+    total = np.zeros(keys, np.int64)
+    load().sums(len(key), address(first), address(last), begin, end, address(key), address(change), address(total))
+    return total
 
 
-@jit
-def scan(order, edge, fixed, other, keep_from, key, change, left_over, slack, hard, weight, unit, low, high, near):
-    """Move one edge of a window outwards, an event at a time, to where the fewest keys stay off.
+class Edge(NamedTuple):
+    """An edge of a window that moves outwards, an event at a time.
+
+    Attributes
+    ----------
+    order : int64 array
+        Events as the edge passes them.
+    edge, other : int64 array
+        By event, where the edge must be so that the event is inside, and the event's own place against the other edge.
+    fixed : int
+        The other edge.
+    up : bool
+        Whether events must lie at or after ``fixed``, or not after it.
+    low, high, near : int
+        The edge may be from ``low`` to ``high``, and is now at ``near``.
+    """
+
+    order: Ints
+    edge: Ints
+    other: Ints
+    fixed: int
+    up: bool
+    low: int
+    high: int
+    near: int
+
+    def passed(self) -> Ints:
+        """The events that the edge passes, in its order."""
+        other = self.other[self.order]
+        made: Ints = self.order[other >= self.fixed if self.up else other <= self.fixed]
+        return made
+
+    def best(self, passed: Ints, gains: Floats, *, nearest: bool) -> int:
+        """Where the gain is highest: ``gains[n]`` is that of the first n of the events passed.
+
+        Of equally good places it is the first, or the nearest to where the edge is.
+        """
+        places = np.append(self.fixed, self.edge[passed])
+        rests = np.flatnonzero(np.append(places[1:] != places[:-1], True))  # no edge between two events of one place
+        here, there = places[rests], places[np.minimum(rests + 1, len(passed))]
+        if self.up:
+            a, b = np.maximum(here, self.low), np.minimum(there - 1, self.high)
+            b[-1] = self.high
+        else:
+            a, b = np.maximum(there + 1, self.low), np.minimum(here, self.high)
+            a[-1] = self.low
+        fits = a <= b
+        if not fits.any():
+            return self.near
+        edge, gain = np.minimum(np.maximum(self.near, a), b)[fits], gains[rests][fits]
+        best = gain == gain.max()
+        edge = edge[best]
+        return int(edge[np.argmin(np.abs(edge - self.near)) if nearest else 0])
+
+
+def scan(edge: Edge, key: Ints, change: Ints, left: Ints, slack: int, weight: float, unit: float) -> int:
+    """Move an edge to where the fewest keys stay off.
 
     Parameters
     ----------
-    order : int64[n]
-        Events as the edge passes them.
-    edge : int64[n]
-        Where the edge must be, for each event of `order`, so that the event is inside.
-    fixed, other, keep_from
-        The other edge, each event's own place against it, and whether the event must lie at or after it (1) or not
-        after it (-1).
-    key, change : arrays
+    key, change : int64 array
         Each event's key, and by how much the window would change its key's total.
-    left_over : int64[keys]
-        What is to be explained.
-    hard : bool
-        Whether keys count, put right less put wrong; else the size of what is left does, by its logarithm.
+    left : int64 array
+        By key, what is to be explained.
     weight, unit : float
-        With `hard`, what a bit less of what is left counts against a key, in whole keys; its size is in this unit.
-    low, high, near
-        The edge may be from `low` to `high`; of equally good places the one nearest to `near` is taken.
+        What a bit less of what is left counts against a key, in whole keys; its size is in this unit.
 
     Returns
     -------
     int
-        The edge.
+        The edge; of equally good places the nearest.
     """
-    state = left_over.copy()
-    up = keep_from > 0
-    best, best_edge, bits, right = -1e300, near, 0.0, 0
-    n = len(order)
-    at = np.int64(fixed)
-    for step in range(n + 1):
-        place = edge[order[step]] if step < n else (high if up else low)
-        if step == n or place != at:
-            gain = right + np.trunc(weight * bits) if hard else bits
-            # The edge may rest anywhere from `at` to before `place`.
-            if up:
-                a, b = max(at, low), min(place - 1 if step < n else high, high)
-            else:
-                a, b = max(place + 1 if step < n else low, low), min(at, high)
-            if a <= b:
-                rest = min(max(near, a), b)
-                if gain > best + 1e-9 or (gain > best - 1e-9 and abs(rest - near) < abs(best_edge - near)):
-                    best, best_edge = gain, rest
-            if step == n:
-                break
-            at = place
-        i = order[step]
-        if (other[i] - fixed) * keep_from >= 0:
-            k = key[i]
-            was = state[k]
-            now = was - change[i]
-            state[k] = now
-            bits += np.log2((unit + abs(float(was))) / (unit + abs(float(now))))
-            if -slack <= was <= slack:
-                right -= not -slack <= now <= slack
-            elif -slack <= now <= slack:
-                right += 1
-    return best_edge
+    passed = edge.passed()
+    state, was = left.copy(), np.empty(len(passed), np.int64)
+    load().walk(len(passed), *map(address, (passed, key, change, state, was)))
+    now = was - change[passed]
+    bits = np.log2((unit + np.abs(was.astype(float))) / (unit + np.abs(now.astype(float))))
+    right = _within(now, slack).astype(np.int64) - _within(was, slack)
+    gains = np.cumsum(right) + np.trunc(weight * np.cumsum(bits))
+    return edge.best(passed, np.append(0.0, gains), nearest=True)
 
 
-@jit
-def press(order, edge, fixed, other, keep_from, key, change, left, trend, low, high, near):
-    """As `scan`, but to where the sum of squares of what is left is least, after any share of `trend` is taken out of it.
+def _within(amounts: Ints, slack: int) -> Bools:
+    made: Bools = (amounts >= -slack) & (amounts <= slack)
+    return made
 
-    `left` and `change` are floats, weighted by key; `trend` has orthonormal columns, a row a key.
+
+def press(edge: Edge, key: Ints, change: Floats, left: Floats, trend: Floats) -> int:
+    """Move an edge to where the sum of squares of what is left is least, after any share of ``trend`` is taken out of it.
+
+    ``left`` and ``change`` are weighted by key; ``trend`` has orthonormal columns, a row a key. Of equally good places it
+    is the first.
     """
-    state = left.copy()
-    along = np.zeros(trend.shape[1])
-    for k in range(len(state)):
-        for t in range(len(along)):
-            along[t] += trend[k, t] * state[k]
-    up = keep_from > 0
-    gain, best, best_edge = 0.0, -1e300, near
-    n = len(order)
-    at = np.int64(fixed)
-    for step in range(n + 1):
-        place = edge[order[step]] if step < n else (high if up else low)
-        if step == n or place != at:
-            if up:
-                a, b = max(at, low), min(place - 1 if step < n else high, high)
-            else:
-                a, b = max(place + 1 if step < n else low, low), min(at, high)
-            if a <= b and gain > best:
-                best, best_edge = gain, min(max(near, a), b)
-            if step == n:
-                break
-            at = place
-        i = order[step]
-        if (other[i] - fixed) * keep_from >= 0:
-            k, y = key[i], change[i]
-            straight, length = state[k], 1.0
-            for t in range(len(along)):
-                straight -= trend[k, t] * along[t]
-                length -= trend[k, t] * trend[k, t]
-            gain += 2 * y * straight - y * y * length
-            state[k] -= y
-            for t in range(len(along)):
-                along[t] -= y * trend[k, t]
-    return best_edge
-
-
-@jit
-def sums(first, last, begin, end, key, change, keys):
-    """By how much a window changes each key's total."""
-    total = np.zeros(keys, np.int64)
-    for i in range(len(key)):
-        if first[i] >= begin and last[i] <= end:
-            total[key[i]] += change[i]
-    return total
+    passed = edge.passed()
+    state, was = left.copy(), np.empty(len(passed))
+    load().walk_floats(len(passed), *map(address, (passed, key, change, state, was)))
+    across, y = trend[key[passed]], change[passed]
+    along = np.cumsum(np.concatenate(([trend.T @ left], -y[:, None] * across)), axis=0)[:-1]
+    straight = was - (across * along).sum(axis=1)
+    length = 1.0 - (across * across).sum(axis=1)
+    gains = np.cumsum(2 * y * straight - y * y * length)
+    return edge.best(passed, np.append(0.0, gains), nearest=False)

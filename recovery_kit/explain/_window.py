@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain._case import Bools, Case, Floats, Ints
+from recovery_kit.explain._arrays import Bools, Floats, Ints
+from recovery_kit.explain._case import Case
 
 SURE = 8.0
 """Bits that a window must have left over: one chance in 250 that it is none, after every window has been tried."""
@@ -114,13 +115,12 @@ def bounds(case: Case, rows: Ints, *, alone: bool) -> tuple[Ints, Ints]:
     return first[rows] if alone else np.where(first[rows] < 0, rows, first[rows]), last[rows]
 
 
-def change_of(case: Case, state: State, cause: Cause, *, copies: bool) -> Ints:
-    """``cause.down`` times what the mistake would add to the total for each event, given what is already wrong with it."""
+def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, copies: bool) -> Ints:
+    """``cause.down`` times what the mistake would add to the total for some events, given what is already wrong with them."""
+    effect = case.effect[rows]
     if copies:
-        return case.effect
-    if cause is MISSED:
-        return np.where(state.hidden, 0, -case.effect - state.error)
-    return np.where(state.hidden, 0, case.effect * cause.up)
+        return effect
+    return np.where(state.hidden[rows], 0, -effect - state.error[rows] if cause is MISSED else effect * cause.up)
 
 
 def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = False) -> float:

@@ -7,18 +7,19 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
-from recovery_kit.explain import _proven, _rejects, _rows
-from recovery_kit.explain._case import Case, decimals, open_case
+from recovery_kit.explain import _proven, _rejects, _rows, _tables
+from recovery_kit.explain._case import Case, open_case
 from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.explain.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
-    from recovery_kit.explain._rows import Row
+    from recovery_kit.explain._tables import Row
     from recovery_kit.reconcile import Reconciliation
 
 
@@ -69,16 +70,17 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     would hardly be matched, over all keys together (see ``_single``). Where several fit, all are listed and the grade is
     *ambiguous*.
 
-    The cost is that of sorting the divergent keys' events some ten times; memory is a few columns of whole numbers. Windows
-    that overlap on every key, in a log of up to 400,000 events, take seconds to some tens of seconds more.
+    The cost is that of going through the divergent keys' events some tens of times, and with ``processed`` of looking each id
+    up once; memory is a few columns of whole numbers, and the ids. Windows that overlap on every key, in a log of up to 400,000
+    events, take seconds to some tens of seconds more.
     """
-    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("unique", "redelivered", "conflicts"))):
+    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("kept", "redelivered", "conflicts"))):
         if not all(hasattr(given, name) for name in names):
             expected = "what reconcile() gives" if what == "r" else "what dedup() gives"
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(r, d)
     listed = None if processed is None else _proven.read(processed)
-    if listed is not None and "effect" in listed.columns and (finer := decimals(listed, "effect")) > case.scale:
+    if listed is not None and "effect" in listed.column_names and (finer := listed["effect"].type.scale) > case.scale:
         case = replace(case, scale=finer, slack=_frames.unscaled(r.tolerance, finer))
     _guard(case)
     notes: list[str] = []
@@ -88,13 +90,11 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
         rows, incidents = _from_list(case, listed, notes)
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
-    return _rows.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
+    return _tables.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
 
 
 def _guard(case: Case) -> None:
-    import polars as pl
-
-    effects = case.events.select(pl.col("effect").abs().max())["effect"].to_list()
+    effects = pc.min_max(case.events.kept.table["effect"]).as_py().values()
     most = _frames.largest([*case.keys["difference"].to_list(), *effects])
     if _frames.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**_frames.DIGITS:
         raise AmountError(
@@ -108,7 +108,7 @@ def _off(case: Case) -> set[int]:
     return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
 
 
-def _from_totals(case: Case) -> tuple[list[Row], list[_rows.Incident]]:
+def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
     from recovery_kit.explain import _incidents  # compiled parts stand behind these two: loaded when they are wanted
 
     windows = _incidents.search(case)
@@ -143,7 +143,7 @@ _MISSING = {
 }
 
 
-def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_rows.Incident]]:
+def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_tables.Incident]]:
     proof = _proven.prove(case, listed)
     notes += proof.notes
     rows, incidents = _rows.of_proof(case, proof.errors)
@@ -156,8 +156,8 @@ def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], li
 
 
 def _beyond_the_list(
-    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_rows.Incident], left: dict[int, int]
-) -> tuple[list[Row], list[_rows.Incident]]:
+    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_tables.Incident], left: dict[int, int]
+) -> tuple[list[Row], list[_tables.Incident]]:
     """Ids alone prove what was missed and what came twice; signs, factors and versions are left to be searched for."""
     import polars as pl
 
@@ -167,8 +167,8 @@ def _beyond_the_list(
     applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
     kind = pl.Decimal(_frames.DIGITS, case.scale)
     smaller = replace(
-        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.filter(applied),
-        copies=case.copies.clear(),
+        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.only(applied),
+        copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )  # fmt: skip
     causes = (SIGN, *SCALED)
     from recovery_kit.explain import _incidents
@@ -192,23 +192,23 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     made = []
     for key, amount in left.items():
         if abs(amount) <= case.slack:
-            made.append(_rows.plain(key, "unexplained", amount, "within the tolerance"))
+            made.append(_tables.plain(key, "unexplained", amount, "within the tolerance"))
         elif key in suspects:
-            made.append(_rows.plain(key, "reject", amount, suspects[key], grade="consistent"))
+            made.append(_tables.plain(key, "reject", amount, suspects[key], grade="consistent"))
         elif (why := _MISSING.get(statuses[key])) and (
             grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
         ):
             events = f"{counts.get(key, 0):,} events"
-            made.append(_rows.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
+            made.append(_tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
         else:
             made.append(
-                _rows.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
+                _tables.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
             )
     return made
 
 
 def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
-    shown = number(_rows.decimal(abs(amount), case.scale))
+    shown = number(_tables.decimal(abs(amount), case.scale))
     if listed:
         more = "more" if amount > 0 else "less"
         return f"the total of {name} holds {shown} {more} than the processed list accounts for"
@@ -223,6 +223,6 @@ def _check(case: Case, rows: list[Row]) -> None:
     for key, total in sums.items():
         if total != case.difference[key]:
             raise IdentityError(
-                f"the causes of {shorten(case.keys['key'][key])} add up to {_rows.decimal(total, case.scale)}, "
-                f"its difference is {_rows.decimal(case.difference[key], case.scale)}"
+                f"the causes of {shorten(case.keys['key'][key])} add up to {_tables.decimal(total, case.scale)}, "
+                f"its difference is {_tables.decimal(case.difference[key], case.scale)}"
             )

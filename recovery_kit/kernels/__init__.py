@@ -31,8 +31,11 @@ SOURCES = (
     "decode.py",
     "ids.py",
     "layout.py",
+    "match.py",
     "message.py",
+    "prefixes.py",
     "scan.py",
+    "sweep.py",
     "tally.py",
     "values.py",
 )

@@ -14,11 +14,12 @@ def build() -> tuple[dict[str, tuple[str, int]], bytes]:
     """Compile every kernel: (name to symbol and number of arguments, object code for this processor)."""
     import llvmlite.binding as llvm
 
-    from recovery_kit.kernels import decode, ids, scan, tally
+    from recovery_kit.kernels import decode, ids, match, prefixes, scan, sweep, tally
 
     symbols: dict[str, tuple[str, int]] = {}
     whole = None
-    for kernel in (*decode.KERNELS, *ids.KERNELS, *scan.KERNELS, *tally.KERNELS):
+    modules = (decode, ids, match, prefixes, scan, sweep, tally)
+    for kernel in (kernel for module in modules for kernel in module.KERNELS):
         symbol, text = _compiled(kernel)
         module = llvm.parse_assembly(text)
         if whole is None:

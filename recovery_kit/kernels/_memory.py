@@ -28,10 +28,14 @@ def part(function: Callable[..., Any]) -> Any:
     return njit(**_BARE, forceinline=True)(function)
 
 
+def _there(bits: int, number: Any) -> Any:
+    return ir.DoubleType() if number == types.float64 else ir.IntType(bits)
+
+
 def _load(bits: int, result: Any) -> Any:
     def typer(_context: Any, _address: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            place = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            place = builder.inttoptr(arguments[0], _there(bits, result).as_pointer())
             loaded = builder.load(place, align=1)
             return loaded if bits == 64 else builder.zext(loaded, ir.IntType(64))
 
@@ -43,7 +47,7 @@ def _load(bits: int, result: Any) -> Any:
 def _store(bits: int, value: Any) -> Any:
     def typer(_context: Any, _address: Any, _value: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            place = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            place = builder.inttoptr(arguments[0], _there(bits, value).as_pointer())
             stored = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
             builder.store(stored, place, align=1)
             return context.get_dummy_value()
@@ -56,11 +60,13 @@ def _store(bits: int, value: Any) -> Any:
 byte = _load(8, types.int64)  # byte(address) -> int64
 word = _load(64, types.uint64)  # word(address) -> uint64, eight bytes as they lie there
 get = _load(64, types.int64)  # get(address) -> int64
+get_float = _load(64, types.float64)  # get_float(address) -> float64
 get_32 = _load(32, types.int64)  # get_32(address) -> int64, of an unsigned number
 get_16 = _load(16, types.int64)
 put_byte = _store(8, types.int64)  # put_byte(address, int64)
 put_word = _store(64, types.uint64)
 put = _store(64, types.int64)
+put_float = _store(64, types.float64)
 put_32 = _store(32, types.int64)
 put_16 = _store(16, types.int64)
 

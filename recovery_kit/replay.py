@@ -6,7 +6,6 @@ import time as clock
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,8 +171,7 @@ def replay(
         from recovery_kit.kafka import changes, inquire, log, wire
         from recovery_kit.kafka.waiting import NEXT_WORD
 
-    # What dedup and totals want is loaded too while the first fetch is waited for.
-    ahead(kernels.load, partial(import_module, "pyarrow.compute"))
+    ahead(kernels.load)
     schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
     cut = window(since, until, topics)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,16 @@ def test_a_missed_window_is_found_from_totals_alone_and_said_once(form: str) -> 
     assert set(column(found.causes, "grade")) == {"consistent"}
     assert all(row["incident"] == incident["incident"] and row["evidence"] for row in rows(found.causes))
     assert found.summary["explained"] == found.summary["money"] == sum(abs(a) for a in truth.values()) / Decimal(100)
+
+
+def test_texts_may_be_categories() -> None:
+    applied, truth = missed_window()
+    table = pl.DataFrame(events(LOG))
+    named = ("event_id", "type", "key", "topic")
+    d = dedup(table.with_columns(pl.col(named).cast(pl.Categorical)))
+    r, _ = reconciled(LOG, applied, "polars")
+    assert told(explain(r, d)) == truth
+    assert told(explain(r, d, processed=listed(applied, "effect"))) == truth
 
 
 def test_a_partition_that_is_behind_is_lag() -> None:

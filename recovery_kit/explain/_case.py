@@ -205,7 +205,7 @@ def open_case(r: Any, d: Any) -> Case:
         .with_columns(pl.col("code").cast(pl.Int64))
     )
     conflicts = (
-        conflicts.with_columns(pl.col("key", "type", "topic").cast(pl.String))
+        conflicts.with_columns(pl.col("event_id", "key", "type", "topic").cast(pl.String))
         .join(keys.select("key", "code"), on="key", how="left")
         .sort("topic", "partition", "offset")
     )

@@ -99,7 +99,7 @@ class Events:
         taken = pl.DataFrame(pl.from_arrow(self.kept.rows(wanted[order]).select(names or EVENT)))
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        texts = [name for name in ("type", "key", "topic") if name in taken.columns]
+        texts = [name for name in ("event_id", "type", "key", "topic") if name in taken.columns]
         return taken[back].with_columns(pl.col(texts).cast(pl.String))
 
 

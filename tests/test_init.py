@@ -47,6 +47,20 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = rk.replya  # type: ignore[attr-defined]
 
 
+def test_nothing_of_the_kit_loads_numba_but_what_compiles() -> None:
+    """To load it takes longer than to explain 300 keys."""
+    code = """
+import importlib, pkgutil, sys, recovery_kit
+from recovery_kit import kernels
+compiled = {"recovery_kit.kernels." + name.removesuffix(".py") for name in kernels.SOURCES} - {"recovery_kit.kernels.layout"}
+names = [m.name for m in pkgutil.walk_packages(recovery_kit.__path__, "recovery_kit.") if m.name not in compiled]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print("recovery_kit.explain._sweep" in names, "numba" in sys.modules)"""
+    assert fresh(code) == "True False"
+
+
 def test_importing_the_kit_loads_nothing_heavy() -> None:
     assert fresh(f"import sys, recovery_kit; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
 

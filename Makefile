@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-lab test-recipes faults soak fuzz bench bench-steps diagnose-bench notebooks lint types lock clean
+.PHONY: help demo lab test test-lab test-recipes faults soak fuzz bench bench-steps bench-explain diagnose-bench notebooks lint types lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: benchmarks/.venv/installed ## the kit beside other ways from a topic to t
 
 bench-steps: benchmarks/.venv/installed ## dedup, totals and reconcile beside polars by hand
 	benchmarks/.venv/bin/python benchmarks/steps.py $(ARGS)
+
+bench-explain: benchmarks/.venv/installed ## a replay of 1 M events beside the explanation of what it shows
+	benchmarks/.venv/bin/python benchmarks/explained.py $(ARGS)
 
 diagnose-bench: $(INSTALLED) ## how often explain is right, over random incidents, fresh ones each time
 	$(BIN)/python benchmarks/diagnose.py $(ARGS)

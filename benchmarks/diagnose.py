@@ -3,7 +3,6 @@
     make diagnose-bench                          200 incidents, seeds drawn anew and printed
     python benchmarks/diagnose.py --seeds 17,18  these again
     python benchmarks/diagnose.py --seeds 17 --show   what was found in one of them, and the keys where it is not the truth
-    python benchmarks/diagnose.py --speed        300 divergent keys over 1 M events, against the time of a replay's reading
 
 Of every key and cause, the amount found and the true one are set side by side: what they share is right, what was found
 beyond it is wrong, what is true beyond it is left to `ambiguous` or `unexplained`. A correction made by hand has no trace in
@@ -190,35 +189,13 @@ def show(seed: int) -> None:
                 print(f"    {row.cause} {row.amount} {row.grade}: {row.evidence}")
 
 
-def speed() -> None:
-    """300 keys over 1 M events, a few at random: seconds on the clock, and of processor time, which other programs do not stretch."""
-    for keys, causes in ((60, 1), (300, 3), (300, 5), (300, 5)):
-        case = incidents.make(
-            secrets.randbits(32), events=100_000 if keys == 60 else 1_000_000, keys=keys, causes=causes
-        )
-        d = rk.dedup(case.events)
-        r = rk.reconcile(rk.totals(d), case.expected)
-        told = []
-        for processed in (None, case.processed):
-            clock, busy = time.perf_counter(), time.process_time()
-            explain(r, d, processed=processed)
-            told.append(f"{time.perf_counter() - clock:.2f} s ({time.process_time() - busy:.2f} s busy)")
-        compiled = " (the first compiles)" if keys == 60 else ""
-        print(
-            f"alone {told[0]}, with processed {told[1]}, {len(r.divergences)} keys{compiled} | {case.story}", flush=True
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="incidents")
     parser.add_argument("--seeds", default="", help="these seeds, joined by commas")
-    parser.add_argument("--speed", action="store_true", help="time 1 M events instead")
     parser.add_argument("--quiet", action="store_true", help="only the sums")
     parser.add_argument("--show", action="store_true", help="what was found in each of --seeds")
     chosen = parser.parse_args()
-    if chosen.speed:
-        return speed()
     first = secrets.randbits(32)
     seeds = [int(s) for s in chosen.seeds.split(",")] if chosen.seeds else list(range(first, first + chosen.count))
     if chosen.show:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,12 +101,20 @@ def _columns(log: Log, number: int) -> tuple[list, list, list, list, list, str]:
 
 def seed(servers: str, topic: str, log: Log) -> int:
     """Write the messages to a topic that is there and empty; returns how many it then holds."""
+    placed = ([(int(key[5:]) % log.partitions, key, value) for key, value in rows] for rows in chunks(log))
+    return write(servers, topic, placed, log.partitions, log.compression)
+
+
+def write(
+    servers: str, topic: str, placed: Iterable[list[tuple[int, str, bytes]]], partitions: int, compression: str = "none"
+) -> int:
+    """Write messages, some at a time as (partition, key, value), to an empty topic; returns how many it then holds."""
     from confluent_kafka import Consumer, Producer, TopicPartition
 
     producer = Producer(
         {
             "bootstrap.servers": servers,
-            "compression.type": log.compression,
+            "compression.type": compression,
             "enable.idempotence": True,
             "log_level": 3,
             "linger.ms": 50,
@@ -116,11 +124,11 @@ def seed(servers: str, topic: str, log: Log) -> int:
         }
     )
     count = 0
-    for rows in chunks(log):
-        for key, value in rows:
+    for rows in placed:
+        for partition, key, value in rows:
             while True:
                 try:
-                    producer.produce(topic, value, key, partition=int(key[5:]) % log.partitions)
+                    producer.produce(topic, value, key, partition=partition)
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -128,7 +136,7 @@ def seed(servers: str, topic: str, log: Log) -> int:
         producer.poll(0)
     producer.flush(120)
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench"})
-    places = [TopicPartition(topic, p) for p in range(log.partitions)]
+    places = [TopicPartition(topic, p) for p in range(partitions)]
     held = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
     consumer.close()
     if held != count:

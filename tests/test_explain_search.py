@@ -79,3 +79,22 @@ def test_lag_behind_a_window_on_every_key() -> None:
     r, d = reconciled(log, [a for a in apply(log) if a[0] not in late | lost])
     truth = [(e[3], -effect(e), "lag" if e[0] in late else "missed") for e in log if e[0] in late | lost]
     assert told(explain(r, d)) == off_by(truth)
+
+
+def test_two_windows_on_every_key_with_a_short_while_between_them_are_not_one_long_window() -> None:
+    log = make_log(17, count=12_000, keys=30, partitions=1)
+    lost = {e[0] for e in log if 2_000 <= e[7] < 4_500 or 5_200 <= e[7] < 7_600}
+    r, d = reconciled(log, [a for a in apply(log) if a[0] not in lost])
+    found = explain(r, d)
+    assert told(found) == off_by([(e[3], -effect(e), "missed") for e in log if e[0] in lost])
+    assert len(found.incidents) == 2
+
+
+def test_a_missed_window_on_every_key_hides_the_beginning_of_another_mistake() -> None:
+    log = make_log(19, count=20_000, keys=80, partitions=1)
+    lost = {e[0] for e in log if 3_000 <= e[7] < 6_300}
+    wrong = {e[0] for e in log if e[1] == "add" and 5_000 <= e[7] < 8_000}
+    r, d = reconciled(log, [(i, k, -a if i in wrong else a) for i, k, a in apply(log) if i not in lost])
+    truth = [(e[3], -effect(e), "missed") for e in log if e[0] in lost]
+    truth += [(e[3], -2 * effect(e), "wrong_sign") for e in log if e[0] in wrong - lost]
+    assert told(explain(r, d)) == off_by(truth)

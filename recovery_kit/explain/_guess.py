@@ -56,16 +56,47 @@ class Guess(NamedTuple):
         return Window(self.cause, self.kind, spans, self.copies)
 
 
-def guessed(case: Case, known: list[Window], guesses: list[Guess], causes: tuple[Cause, ...]) -> list[Guess] | None:
-    """One guess more, and the edges of all where they then leave least."""
-    state = settle(case, [*known, *(guess.window(case) for guess in guesses)])
+def guessed(
+    case: Case, known: list[Window], guesses: list[Guess], plain: list[Guess], causes: tuple[Cause, ...]
+) -> list[Guess] | None:
+    """One guess more, and the edges of all where they then leave least.
+
+    It is one of the first guesses in the light of the others, or one of ``plain``, those that there were without them: a
+    guess that is too long hides what overlaps with it. Or one guess becomes two.
+    """
     usual = _trend(case, -1, settle(case, known).left)
-    first = sorted(_guesses(case, state, causes), key=lambda g: -g.gain)[:TRIES]
-    tried = [_pressed(case, known, [*guesses, guess], only=len(guesses)) for guess in first]
+    state = settle(case, [*known, *(guess.window(case) for guess in guesses)])
+    more = [*plain, *(first_guesses(case, state, causes) if guesses else ())]
+    made = [*([*guesses, guess] for guess in more), *_split(case, known, guesses)]
+    tried = [_pressed(case, known, each, rounds=1) for each in made]
     if not tried:
         return None
     best = min(tried, key=lambda gs: _rest(settle(case, [*known, *(g.window(case) for g in gs)]), usual))
-    return _pressed(case, known, best) if guesses else best
+    return _pressed(case, known, best)
+
+
+def first_guesses(case: Case, state: State, causes: tuple[Cause, ...]) -> list[Guess]:
+    """The most telling guesses of all families of windows."""
+    return sorted(_guesses(case, state, causes), key=lambda g: -g.gain)[:TRIES]
+
+
+def _split(case: Case, known: list[Window], guesses: list[Guess]) -> Iterator[list[Guess]]:
+    """The guesses with one of them cut in two: two windows of one mistake look like a longer one."""
+    left = settle(case, [*known, *(guess.window(case) for guess in guesses)]).left
+    for at, guess in enumerate(guesses):
+        others = guesses[:at] + guesses[at + 1 :]
+        side = case.copied if guess.copies else case
+        state = settle(case, [*known, *(g.window(case) for g in others)])
+        rows = guess.rows[guess.begin : guess.end]
+        if len(rows) < 3 * FEWEST:
+            continue
+        weight, across = _trend(side, guess.place, left)
+        key, down = side.code[rows], guess.cause.down
+        undone = -change_of(side, state, guess.cause, rows, copies=guess.copies) * weight[key]
+        gain, begin, end = _guess(key, undone, left * down * weight, across)
+        if gain >= LEAST and begin > 0 and end < len(rows):
+            first = guess._replace(end=guess.begin + begin, tail=False)
+            yield [*guesses[:at], first, guess._replace(begin=guess.begin + end), *guesses[at + 1 :]]
 
 
 def _rest(state: State, trend: tuple[Floats, Floats]) -> float:
@@ -76,15 +107,14 @@ def _rest(state: State, trend: tuple[Floats, Floats]) -> float:
     return float(left @ left)
 
 
-def _pressed(case: Case, known: list[Window], guesses: list[Guess], *, only: int = -1) -> list[Guess]:
-    """Move each guess's edges along its track to where they leave least once trends are taken out, in turn, or one's alone."""
+def _pressed(case: Case, known: list[Window], guesses: list[Guess], *, rounds: int = 3) -> list[Guess]:
+    """Move each guess's edges along its track to where they leave least once trends are taken out, in turn."""
     made = list(guesses)
-    for _ in range(3):
+    for _ in range(rounds):
         before = list(made)
-        for at, guess in enumerate(made):
-            if only < 0 or at == only:
-                others = [g.window(case) for g in made[:at] + made[at + 1 :]]
-                made[at] = _moved(case, settle(case, [*known, *others]), guess)
+        for at in range(len(made)):
+            others = [g.window(case) for g in made[:at] + made[at + 1 :]]
+            made[at] = _moved(case, settle(case, [*known, *others]), made[at])
         if made == before:
             break
     return made
@@ -176,4 +206,5 @@ def _guess(key: Ints, change: Floats, left: Floats, across: Floats, *, tail: boo
     before = max(float(left @ left), 1e-300)
     after = max(before - max(float(gains[begin, end]), 0.0), 1e-9 * before)
     starts = np.searchsorted(cell, np.arange(cells + 1))
-    return len(left) / 2 * math.log2(before / after), int(starts[begin]), int(starts[end])
+    free = len(left) - across.shape[1]  # the trends fit as many keys as there are trends
+    return free / 2 * math.log2(before / after), int(starts[begin]), int(starts[end])

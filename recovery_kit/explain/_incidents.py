@@ -31,26 +31,29 @@ def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
     found: list[Window] = []
     state = settle(case, found)
     for _ in range(MOST_INCIDENTS):
-        better = (
-            m for m in _more(case, found, state, causes) if keys_off(case, settle(case, m)) < keys_off(case, state)
-        )
-        more = next(better, None) or _pursuit.nearly(case, found, causes)
+        more = _more(case, found, state, causes)
         if more is None:
             break
         found, state = more, settle(case, more)
     return _by_ending(case, found)
 
 
-def _more(case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]) -> Iterator[list[Window]]:
+def _more(case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]) -> list[Window] | None:
     """With one window more or, where none stands out alone, with several that overlap."""
-    if not keys_off(case, state):
-        return
+    off = keys_off(case, state)
+    if not off:
+        return None
+    for made in _alone(case, found, state, causes):
+        if keys_off(case, settle(case, made)) < off:
+            return made
+    return _pursuit.pursue(case, found, causes)
+
+
+def _alone(case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]) -> Iterator[list[Window]]:
     if new := best_alone(case, state, causes):
         yield together(case, [*found, new])
     if apart := pierced(case, found):
         yield apart
-    if several := _pursuit.pursue(case, found, causes):
-        yield together(case, several)
 
 
 def _by_ending(case: Case, found: Sequence[Window]) -> list[Window]:

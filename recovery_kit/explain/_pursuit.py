@@ -10,7 +10,9 @@ A guess that is off by a few events is no evidence, but it is fog that one can s
 come to its difference less what the guess does to it, with its edges anywhere among the key's own events nearby. That is some
 tens or hundreds of amounts out of the millions that a sum of its events may come to, so that a key still says many bits of
 where another window is, and where the rectangles of many keys meet (see ``_meet``) it is. With that one known, the guessed one
-is looked for anew as a window alone, by exact amounts. Through the fog of two guesses a third window is found likewise.
+is looked for anew as a window alone, by exact amounts. Through the fog of two guesses a third window is found likewise, and
+each guess through the fog of the others. Where all windows are guessed, nothing blurs the guesses: settled together, they come to
+exact zeros by themselves.
 Windows found so are judged together: the keys that they put exactly right must say more bits than they all take to describe.
 
 Cost: a guess O(n + cells**2 keys); a look through a fog of T amounts O(T n) a family of windows, n the events of the keys that
@@ -19,16 +21,17 @@ are asked, at most `WORK` in all.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit.explain._alone import best_alone, drawn, together
+from recovery_kit.explain._alone import best_alone, drawn, keys_off, together
 from recovery_kit.explain._arrays import Ints
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._guess import FEWEST, Guess, guessed
+from recovery_kit.explain._guess import FEWEST, Guess, first_guesses, guessed
 from recovery_kit.explain._meet import Seen, Targets, candidates
 from recovery_kit.explain._window import (
     BROKEN,
@@ -41,16 +44,16 @@ from recovery_kit.explain._window import (
     telling,
 )  # fmt: skip
 
-MOST_GUESSES = 4
-"""Windows guessed together."""
-
 DEPTH = 3
-"""Windows found through fog, one behind the other."""
+"""Windows found through fog, one behind the other; one more is guessed together."""
+
+MOSTLY = 0.25
+"""Part of the keys touched that guesses must put exactly right by themselves: one near the true windows puts right a few."""
 
 FOGS = (25, 150, 700)
 """How many amounts the guessed windows may come to for one key, from near their guessed edges to farther away."""
 
-MOST_LOOKS = 10
+MOST_LOOKS = 12
 """Looks through fog in one pursuit."""
 
 TRIED = 3
@@ -67,26 +70,22 @@ MOST_EVENTS = 400_000
 
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
-    """More windows beside those found, settled together; None when they do not come to exact zeros."""
-    if not _worth_it(case, found):
+    """More windows beside those found, settled together; None when they neither come to exact zeros nor to next to nothing."""
+    off = (np.abs(settle(case, found).left) > case.slack).sum()
+    if off < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
-    return _behind(case, found, list(found), causes, DEPTH, iter(range(MOST_LOOKS)))
+    chain: list[list[Guess]] = []
+    exact = _behind(case, found, list(found), causes, DEPTH, iter(range(MOST_LOOKS)), chain)
+    return together(case, exact) if exact else _nearly(case, found, chain)
 
 
-def nearly(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
+def _nearly(case: Case, found: Sequence[Window], chain: list[list[Guess]]) -> list[Window] | None:
     """Guessed windows beside those found that leave next to nothing, though they put no key exactly right.
 
     A hundredfold window among others on few keys: its money is beyond doubt, the last event at its edges is not.
     """
-    if not _worth_it(case, found):
-        return None
     before = np.abs(settle(case, found).left.astype(float))
-    guesses: list[Guess] = []
-    for _ in range(MOST_GUESSES):
-        more = guessed(case, list(found), guesses, causes)
-        if more is None:
-            return None
-        guesses = more
+    for guesses in chain:
         new = [guess.window(case) for guess in guesses]
         after = np.abs(settle(case, [*found, *new]).left.astype(float))
         cost = sum(cost_of(case, w.cause, w.kind, w.place) for w in new)
@@ -97,11 +96,6 @@ def nearly(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
     return None
 
 
-def _worth_it(case: Case, found: Sequence[Window]) -> bool:
-    off = (np.abs(settle(case, found).left) > case.slack).sum()
-    return bool(off >= FEWEST and not case.wide and len(case.events) <= MOST_EVENTS)
-
-
 def _behind(
     case: Case,
     found: Sequence[Window],
@@ -109,29 +103,44 @@ def _behind(
     causes: tuple[Cause, ...],
     depth: int,
     looks: Iterator[int],
+    chain: list[list[Guess]],
 ) -> list[Window] | None:
-    """Guess a window, look for another through its fog, and for the guessed one behind that; ``known`` has windows so far."""
+    """Guess a window, look for another through its fog, and for the guessed one behind that; ``known`` has windows so far.
+
+    ``chain`` is given the guesses, one more each time.
+    """
     guesses: list[Guess] = []
-    for _ in range(MOST_GUESSES):
-        more = guessed(case, known, guesses, causes)
+    plain = first_guesses(case, settle(case, known), causes)
+    for _ in range(depth + 1):
+        more = guessed(case, known, guesses, plain, causes)
         if more is None:
             return None
         guesses = more
-        for fog in FOGS:
-            if next(looks, None) is None:
-                return None
-            seen = sorted(_through(case, known, guesses, causes, fog), key=lambda s: -s.bits)[:TRIED]
-            for one in seen:
-                windows = [*known, drawn(case.copied if one.copies else case, one)]
-                last = best_alone(case, settle(case, windows), causes)
-                if last:
-                    verdict = _judged(case, found, together(case, [*windows, last]))
-                else:
-                    deeper = depth > 1 and one is seen[0]
-                    verdict = _behind(case, found, windows, causes, depth - 1, looks) if deeper else None
-                if verdict:
-                    return verdict
+        chain.append(guesses)
+        whole = _needed(case, found, together(case, [*known, *(guess.window(case) for guess in guesses)]))
+        if len(whole) > len(found) + 1 and _mostly(case, found, whole) and (verdict := _judged(case, found, whole)):
+            return verdict  # one window alone would have been found without a guess
+        for at, one in _looked(case, known, guesses, causes, looks):
+            windows = [*known, drawn(case.copied if one.copies else case, one)]
+            if last := best_alone(case, settle(case, windows), causes):
+                verdict = _judged(case, found, _needed(case, found, together(case, [*windows, last])))
+            else:
+                deeper = depth > 1 and not at
+                verdict = _behind(case, found, windows, causes, depth - 1, looks, []) if deeper else None
+            if verdict:
+                return verdict
     return None
+
+
+def _looked(
+    case: Case, known: list[Window], guesses: list[Guess], causes: tuple[Cause, ...], looks: Iterator[int]
+) -> Iterator[tuple[int, Seen]]:
+    """What is seen, the best of each look first, through the fog of all guesses but one, for that one, and of all of them."""
+    but_one = [guesses[:at] + guesses[at + 1 :] for at in range(len(guesses))] if len(guesses) > 1 else []
+    for fog, through in itertools.product(FOGS, (*but_one, guesses)):
+        if next(looks, None) is None:
+            return
+        yield from enumerate(sorted(_through(case, known, through, causes, fog), key=lambda s: -s.bits)[:TRIED])
 
 
 def _through(
@@ -196,6 +205,22 @@ class _Edge(NamedTuple):
         down = np.cumsum(self.change[own[max(at - reach, 0) : at][::-1]])
         up = np.cumsum(self.change[own[at : at + reach]])
         return np.concatenate([[0], self.sign * down, -self.sign * up])
+
+
+def _needed(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window]:
+    """The windows without those that put nothing right beside the others: what one was seen through may be all of it."""
+    for window in windows[len(found) :]:
+        without = [w for w in windows if w is not window]
+        if keys_off(case, settle(case, without)) <= keys_off(case, settle(case, windows)):
+            windows = without
+    return windows
+
+
+def _mostly(case: Case, found: Sequence[Window], windows: list[Window]) -> bool:
+    """Whether the windows put right so many of the keys that they touch that hardly one is missing, or some events off."""
+    before, after = settle(case, found).left, settle(case, windows).left
+    right = np.abs(after[before != after]) <= case.slack
+    return bool(right.sum() > MOSTLY * len(right))
 
 
 def _judged(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window] | None:

@@ -71,7 +71,7 @@ class Kept:
     dropped : int64 array
         The rows that are left out, ascending.
     most : Decimal, optional
-        The largest absolute effect among all its rows, where somebody has looked.
+        The largest absolute effect among all its rows, where somebody has looked: see `largest_effect`.
     """
 
     table: pa.Table
@@ -86,6 +86,10 @@ class Kept:
 
     def __len__(self) -> int:
         return len(self.table) - len(self.dropped)
+
+    def largest_effect(self) -> Decimal:
+        """The largest absolute effect among all its rows, dropped or not."""
+        return largest(pc.min_max(self.table["effect"]).as_py().values()) if self.most is None else self.most
 
     def frame(self) -> Any:
         """A table of the form that was given."""
@@ -194,6 +198,17 @@ def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
     distinct = coded.chunk(0).dictionary.dictionary_encode()  # a dictionary may hold a value twice
     numbers = values(distinct.indices)
     return [numbers[values(chunk.indices)] for chunk in coded.chunks], distinct.dictionary
+
+
+def numbered(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """As `codes`, of all cells in one array."""
+    chunks, distinct = codes(column)
+    return np.concatenate([np.empty(0, np.int32), *chunks]), distinct
+
+
+def ranks(distinct: pa.Array) -> np.ndarray:
+    """The place of each of some distinct values in their order."""
+    return np.argsort(values(pc.sort_indices(distinct)))
 
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:

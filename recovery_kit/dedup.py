@@ -132,7 +132,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     given = _columns.Kept.whole(events, what="events")
     _columns.require(given.table, _columns.EVENT_KINDS, what="events")
     scale = given.table.schema.field("effect").type.scale
-    most = _columns.largest(pc.min_max(given.table["effect"]).as_py().values())
+    most = given.largest_effect()
     _columns.guard(most, 2, scale=scale, what="effect")
     _check_places(given.table)
 
@@ -214,14 +214,14 @@ def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
 
 def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
     """A column's cells as numbers: the same for the same value and, ``ranked``, in the values' order."""
-    chunks, words = _columns.codes(table[name])
-    numbers = np.concatenate([np.empty(0, np.int32), *chunks])
-    return np.argsort(values(pc.sort_indices(words)))[numbers] if ranked else numbers
+    numbers, distinct = _columns.numbered(table[name])
+    return _columns.ranks(distinct)[numbers] if ranked else numbers
 
 
 def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     rows = judged.by_id[judged.disputed[judged.by_id]]
-    rows = rows[np.argsort(_numbers(copies.take(column(rows)), "event_id", ranked=True), kind="stable")]
+    names = copies.select(["event_id"]).take(column(rows))
+    rows = rows[np.argsort(_numbers(names, "event_id", ranked=True), kind="stable")]
     chosen = judged.chosen[rows]
     effects = _columns.words(copies["effect"], scale)
     chosen_effects = np.where((chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0)

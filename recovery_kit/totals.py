@@ -95,8 +95,7 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
         _columns.require(kept.table, ("event_id",), what="unique")
         _require_once(kept.table["event_id"])
     start, scale = None, kept.table.schema.field("effect").type.scale
-    rows = len(kept)
-    most = pc.min_max(kept.table["effect"]).as_py().values() if kept.most is None else [kept.most]
+    rows, most = len(kept), [kept.largest_effect()]
     if opening is not None:
         from recovery_kit.tables import read_totals
 

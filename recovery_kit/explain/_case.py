@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recovery_kit import _columns, _frames
+from recovery_kit._arrow import column, values
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 from recovery_kit.explain._arrays import Ints, arrivals, ranked, wrapped
@@ -76,7 +77,7 @@ class Case:
         """The numbers of keys of some names; -1 for one that the reconciliation does not know."""
         own = self.keys["key"].to_arrow().cast(pa.large_string())
         known = pc.index_in(names.cast(pa.large_string()), value_set=own)
-        made: Ints = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        made: Ints = values(known.fill_null(-1)).astype(np.int64)
         return made
 
     @cached_property
@@ -98,7 +99,7 @@ class Case:
     def _kinds(self) -> tuple[Ints, list[str]]:
         numbers, names = self.events.numbers("type")
         there = np.flatnonzero(np.bincount(numbers, minlength=len(names)))
-        names = names.take(pa.array(there)).to_pylist()
+        names = names.take(column(there)).to_pylist()
         rank = np.zeros(int(there.max(initial=0)) + 1, np.int64)
         rank[there] = np.argsort(np.argsort(names))
         return rank[numbers], sorted(names)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recovery_kit import _columns
+from recovery_kit._arrow import values
 from recovery_kit.errors import TableError
 from recovery_kit.explain._arrays import Ints, ranked
 
@@ -44,10 +44,10 @@ class Events:
         needed(kept.table, EVENT, what=what)
         kept = replace(kept, table=kept.table.select(EVENT))
         at = np.delete(np.arange(len(kept.table)), kept.dropped)
-        chunks, topics = _columns.codes(kept.table["topic"])
-        topic, partition = _joined(chunks)[at], _whole(kept.table["partition"])[at]
+        topic, topics = _columns.numbered(kept.table["topic"])
+        topic, partition = topic[at], _whole(kept.table["partition"])[at]
         least, most = int(partition.min(initial=0)), int(partition.max(initial=0))
-        place = np.argsort(pc.sort_indices(topics).to_numpy())[topic] * (most - least + 1) + (partition - least)
+        place = _columns.ranks(topics)[topic] * (most - least + 1) + (partition - least)
         order = ranked(place, len(topics) * (most - least + 1))
         place, offset = place[order], _whole(kept.table["offset"])[at[order]]
         if ((place[1:] == place[:-1]) & (offset[1:] < offset[:-1])).any():
@@ -74,8 +74,8 @@ class Events:
 
     def numbers(self, name: str) -> tuple[Ints, pa.Array]:
         """A column of texts as numbers of distinct values, and these values; there may be more of them than occur."""
-        chunks, values = _columns.codes(self.kept.table[name])
-        return _joined(chunks)[self.at], values
+        numbers, distinct = _columns.numbered(self.kept.table[name])
+        return numbers[self.at].astype(np.int64), distinct
 
     def effects(self, scale: int) -> tuple[Ints, Ints]:
         """The effects as whole numbers of 10**-scale: their low halves, and their high ones."""
@@ -110,12 +110,8 @@ def needed(table: Any, names: tuple[str, ...], *, what: str) -> None:
             raise TableError(f"{what} has no column {name!r}; explain needs {', '.join(names)}")
 
 
-def _joined(chunks: list[np.ndarray]) -> Ints:
-    return np.concatenate([np.empty(0, np.int64), *chunks])
-
-
 def _whole(column: pa.ChunkedArray) -> Ints:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms", column.type.tz), safe=False)
-    made: Ints = column.cast(pa.int64()).to_numpy()
+    made: Ints = values(column.cast(pa.int64()))
     return made

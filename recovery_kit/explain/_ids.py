@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from recovery_kit._arrow import values
 from recovery_kit.explain._arrays import Ints
 from recovery_kit.explain._events import Events
 from recovery_kit.kernels import address, load
@@ -63,7 +64,7 @@ def span(events: Events, others: pl.DataFrame) -> tuple[Ints, Ints]:
     there = (at >= 0) & (rows >= 0)
     row_of = np.full(len(names.dictionary), -1)
     row_of[at[there]] = rows[there]
-    others = others.with_columns(row=pl.Series(row_of[names.indices.to_numpy()])).filter(pl.col("row") >= 0)
+    others = others.with_columns(row=pl.Series(row_of[values(names.indices)])).filter(pl.col("row") >= 0)
     offsets = events.whole("offset")
     places = {(topic, partition): (begin, end) for topic, partition, begin, end in events.places}
     elsewhere = [np.empty(0, np.int64)]

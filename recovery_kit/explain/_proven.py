@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from recovery_kit import _columns, _frames
+from recovery_kit._arrow import column
 from recovery_kit._sources import load
 from recovery_kit.explain._arrays import Bools, Ints, whole
 from recovery_kit.explain._case import Case
@@ -56,7 +57,7 @@ def prove(case: Case, listed: pa.Table) -> Proof:
     log = case.events.frame(rows, "event_id", "key", "type", "effect").with_columns(
         pl.col("effect").cast(exact), row=pl.Series(rows, dtype=pl.UInt32), code=case.code[rows]
     )
-    processed = pl.DataFrame(pl.from_arrow(listed.filter(pa.array(lines))))
+    processed = pl.DataFrame(pl.from_arrow(listed.filter(column(lines))))
     effect = pl.col("effect").cast(exact)
     told = [effect.first().alias("once"), effect.sum().alias("sum")] if with_effects else []
     by = ["event_id", "key"] if with_keys else ["event_id"]

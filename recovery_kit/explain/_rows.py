@@ -29,11 +29,6 @@ DONE = {
 }  # fmt: skip
 
 
-def event_counts(case: Case, wanted: dict[int, int]) -> dict[int, int]:
-    """How many events the log has of each wanted key."""
-    return {key: int(case.busy[key]) for key in wanted}
-
-
 def of_windows(
     case: Case, windows: Sequence[Window], wanted: set[int], *, after: int = 0
 ) -> tuple[list[Row], list[Incident]]:

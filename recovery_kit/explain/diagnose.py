@@ -7,7 +7,6 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from recovery_kit import _frames
 from recovery_kit._show import number, shorten
@@ -94,8 +93,7 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
 
 
 def _guard(case: Case) -> None:
-    effects = pc.min_max(case.events.kept.table["effect"]).as_py().values()
-    most = _frames.largest([*case.keys["difference"].to_list(), *effects])
+    most = _frames.largest([*case.keys["difference"].to_list(), case.events.kept.largest_effect()])
     if _frames.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**_frames.DIGITS:
         raise AmountError(
             f"amounts of up to {most:f} with {case.scale} decimals are too large to be set against each other, a "
@@ -119,10 +117,15 @@ def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
     """What the rows leave unexplained of each key to explain, beyond the tolerance."""
-    told: dict[int, int] = dict.fromkeys(_off(case), 0)
+    return {k: left for k, amount in _told(case, rows).items() if abs(left := case.difference[k] - amount) > case.slack}
+
+
+def _told(case: Case, rows: list[Row]) -> dict[int, int]:
+    """What the rows come to, of each key to explain and of each that they name."""
+    told = dict.fromkeys(_off(case), 0)
     for row in rows:
         told[row.code] = told.get(row.code, 0) + row.amount
-    return {k: left for k, amount in told.items() if abs(left := case.difference[k] - amount) > case.slack}
+    return told
 
 
 def _one_by_one(
@@ -182,13 +185,9 @@ def _beyond_the_list(
 
 def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     """What nothing has explained: a key that one side lacks, an unreadable message, or else unexplained."""
-    told: dict[int, int] = dict.fromkeys(_off(case), 0)
-    for row in rows:
-        told[row.code] = told.get(row.code, 0) + row.amount
-    left = {k: gap for k, amount in told.items() if (gap := case.difference[k] - amount)}
+    left = {k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)}
     names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
     suspects = _rejects.named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
-    counts = _rows.event_counts(case, left)
     made = []
     for key, amount in left.items():
         if abs(amount) <= case.slack:
@@ -198,7 +197,7 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
         elif (why := _MISSING.get(statuses[key])) and (
             grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
         ):
-            events = f"{counts.get(key, 0):,} events"
+            events = f"{case.busy[key]:,} events"
             made.append(_tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
         else:
             made.append(
@@ -217,10 +216,7 @@ def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
 
 def _check(case: Case, rows: list[Row]) -> None:
     """Identity 3: for every key, difference = the sum of its causes, the unexplained among them."""
-    sums: dict[int, int] = dict.fromkeys(_off(case), 0)
-    for row in rows:
-        sums[row.code] = sums.get(row.code, 0) + row.amount
-    for key, total in sums.items():
+    for key, total in _told(case, rows).items():
         if total != case.difference[key]:
             raise IdentityError(
                 f"the causes of {shorten(case.keys['key'][key])} add up to {_tables.decimal(total, case.scale)}, "

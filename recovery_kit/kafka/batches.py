@@ -242,9 +242,8 @@ def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[
             if aborts:
                 aborting.discard(batch.producer_id)
         elif not batch.records:
-            _check_crc(
-                fetch, batch
-            )  # the cleaner keeps an empty batch where it holds a producer's last sequence number
+            # The cleaner keeps an empty batch where it holds a producer's last sequence number.
+            _check_crc(fetch, batch)
         elif committed and batch.transactional and batch.producer_id in aborting:
             counted = len(_decode(fetch, [batch]).cut(first, last))
             tally.aborted += counted

@@ -59,11 +59,8 @@ def _records(fetch: Fetch, batch: Batch) -> list[Record]:
         raise struct.error
     if batch.magic == 0 and batch.codec == _LZ4:
         value = _mended(value)
-    inner = list(
-        _messages(
-            fetch, memoryview(decompress(value, batch.codec, f"{fetch}: the message at offset {batch.base_offset}"))
-        )
-    )
+    data = decompress(value, batch.codec, f"{fetch}: the message at offset {batch.base_offset}")
+    inner = list(_messages(fetch, memoryview(data)))
     if not inner:
         raise struct.error
     base = offset - inner[-1][0] if batch.magic else 0

@@ -70,6 +70,15 @@ def cover(count, opens, closes, s0, s1, left, right, weight, size, top, add, at_
     return n
 
 
+@part
+def _walk(count, order, key, change, state, was, load, store):
+    for step in range(count):
+        i = get(order + 8 * step)
+        place = state + 8 * get(key + 8 * i)
+        store(was + 8 * step, load(place))
+        store(place, load(place) - load(change + 8 * i))
+
+
 @kernel
 def walk(count, order, key, change, state, was):
     """Take events from what is left of their keys, one after the other.
@@ -81,22 +90,14 @@ def walk(count, order, key, change, state, was):
     state : address of int64 a key, what is left of it; changed here
     was : address of int64[count], written here: what was left of the event's key before it
     """
-    for step in range(count):
-        i = get(order + 8 * step)
-        place = state + 8 * get(key + 8 * i)
-        put(was + 8 * step, get(place))
-        put(place, get(place) - get(change + 8 * i))
+    _walk(count, order, key, change, state, was, get, put)
     return 0
 
 
 @kernel
 def walk_floats(count, order, key, change, state, was):
     """As `walk`, where ``change``, ``state`` and ``was`` are float64."""
-    for step in range(count):
-        i = get(order + 8 * step)
-        place = state + 8 * get(key + 8 * i)
-        put_float(was + 8 * step, get_float(place))
-        put_float(place, get_float(place) - get_float(change + 8 * i))
+    _walk(count, order, key, change, state, was, get_float, put_float)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recovery_kit.explain import _sweep
-from recovery_kit.explain._arrays import Bools, Floats, Ints
+from recovery_kit.explain._arrays import Floats, Ints
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._tracks import Track
 from recovery_kit.explain._window import CAUSES, MISSED, TWICE, Cause, State, change_of, cost_of, telling
@@ -26,16 +26,12 @@ MOST_MEETINGS = 5
 """Candidates of one family of windows."""
 
 
-class Targets(NamedTuple):
-    """What windows that are still to be found may come to, by key: any one of ``values[starts[k]:starts[k + 1]]``."""
+class Aims(NamedTuple):
+    """What a pair of prefix sums of group g is to come to, give or take ``slack``: ``values[starts[g]]``, if g has any."""
 
     starts: Ints
     values: Ints
-
-    @classmethod
-    def of(cls, left: Ints, wanted: Bools) -> Targets:
-        """Exactly what is left of each wanted key."""
-        return cls(np.append(0, np.cumsum(wanted)), left[wanted])
+    slack: int
 
 
 class Seen(NamedTuple):
@@ -52,22 +48,17 @@ class Seen(NamedTuple):
     tail: bool  # up to the end of the log
 
 
-def candidates(
-    case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool, targets: Targets | None = None
-) -> Iterator[Seen]:
-    """For every family of windows (track, type, cause) those that the most bits point to.
-
-    Without ``targets`` they are to come to what is left of each key that is off.
-    """
+def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool) -> Iterator[Seen]:
+    """For every family of windows (track, type, cause) those that the most bits point to."""
     if not len(case.events):
         return
-    targets = targets or Targets.of(state.left, np.abs(state.left) > case.slack)
+    off = np.abs(state.left) > case.slack
     wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
     visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
     missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
     for track in case.tracks:
-        groups = np.flatnonzero((np.diff(targets.starts) > 0)[track.keys])
+        groups = np.flatnonzero(off[track.keys])
         for kind in kinds:
             plain = Grid.of(track, groups, kind, visible)
             if not len(plain.keys):
@@ -77,8 +68,8 @@ def candidates(
                 if cause is MISSED and missing is not None:
                     grid = Grid.of(track, groups, kind, missing)
                     how = cause._replace(up=1)  # the sign is in the change already
-                aims, slack = grid.aims(case, targets, how)
-                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims, slack):
+                aims = grid.aims(case, state.left, how)
+                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims):
                     yield Seen(bits, cause, kind, place, begin, end, copies, tells, tail)
 
 
@@ -114,22 +105,17 @@ class Grid(NamedTuple):
         at = self.starts[group] + i
         return np.where(i > 0, self.upto[at - 1] + 1, self.begins[group]), self.upto[at]
 
-    def aims(self, case: Case, targets: Targets, cause: Cause) -> tuple[Targets, int]:
-        """By group, which sums of effects would give one of its key's targets; and what they may be off by."""
-        counts = np.diff(targets.starts)[self.keys]
-        group = np.repeat(np.arange(len(self.keys)), counts)
-        at = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts) + targets.starts[self.keys[group]]
-        values = targets.values[at] * cause.down
-        if not case.slack and abs(cause.up) > 1:
-            whole = values % cause.up == 0
-            values, group = values[whole], group[whole]
-        starts = np.append(0, np.cumsum(np.bincount(group, minlength=len(self.keys))))
-        return Targets(starts, values // cause.up), -(-case.slack * cause.down // abs(cause.up))
+    def aims(self, case: Case, left: Ints, cause: Cause) -> Aims:
+        """Which sum of effects would give what is left of each group's key."""
+        values = left[self.keys] * cause.down
+        fits = np.full(len(values), True) if case.slack or abs(cause.up) == 1 else values % cause.up == 0
+        slack = -(-case.slack * cause.down // abs(cause.up))
+        return Aims(np.append(0, np.cumsum(fits)), values[fits] // cause.up, slack)
 
-    def meet(self, case: Case, cause: Cause, kind: int, aims: Targets, slack: int) -> Iterator[Meeting]:
+    def meet(self, case: Case, cause: Cause, kind: int, aims: Aims) -> Iterator[Meeting]:
         """Where the rectangles of many keys meet; and, of windows up to the end of the log, their sides alone."""
         size = (self.ends - self.begins).astype(float)
-        sums = self.starts, self.prefix, self.order, *aims, slack, MOST_PAIRS
+        sums = self.starts, self.prefix, self.order, *aims, MOST_PAIRS
         counts, i, j = _sweep.pairs(*sums)
         group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
         if len(group) and group[0] != group[-1]:
@@ -146,20 +132,17 @@ class Grid(NamedTuple):
             bits = _bits(np.bincount(group, s1 - s0 + 1.0, minlength=len(size)), size)
             yield from self._swept(case, cause, kind, (s0, s1, high, high), group, bits, tail=True)
 
-    def _amounts(self, case: Case, cause: Cause, aims: Targets) -> Floats:
+    def _amounts(self, case: Case, cause: Cause, aims: Aims) -> Floats:
         """Bits that an amount says which hardly any pair of a key's prefix sums would come to by chance.
 
         Such a key has few events to fit, and its rectangles may be large. Rather than by the window it might be explained
         by one event, named among all of the key's and by its cause: so it says no more bits than that would take.
         """
-        told = telling(case, aims.values * abs(cause.up) / cause.down)
-        least = np.full(len(self.keys), np.inf)
-        counts = np.diff(aims.starts)
-        np.minimum.at(least, np.repeat(np.arange(len(counts)), counts), told)
-        least = np.where(counts > 0, least - np.log2(np.maximum(counts, 1)), 0.0)
+        told = np.zeros(len(self.keys))
+        told[np.diff(aims.starts) > 0] = telling(case, aims.values * abs(cause.up) / cause.down)
         size = np.diff(self.starts).astype(float)
         named = np.log2(np.maximum(case.busy[self.keys], 1) * len(CAUSES)) + HIT
-        made: Floats = np.where(np.log2(size * size / 2) + SPARSE < least, np.minimum(least, named), 0.0)
+        made: Floats = np.where(np.log2(size * size / 2) + SPARSE < told, np.minimum(told, named), 0.0)
         return made
 
     def _swept(

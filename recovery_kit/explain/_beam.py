@@ -23,13 +23,13 @@ from recovery_kit.explain._case import Case
 from recovery_kit.explain._cells import Cells, Family, Range
 from recovery_kit.explain._grid import LONGEST, Grid, Pairs
 from recovery_kit.explain._guess import Guess, spanned, trend
-from recovery_kit.explain._window import MISSED, TWICE, Cause, State
+from recovery_kit.explain._window import MISSED, TWICE, Cause, Window, settle
 
 DEPTH = 5
 """Windows that are looked for together, at most."""
 
-WIDTH = 30
-"""Sets of windows that are kept at each depth; fewer where there are many families."""
+WORK = 750
+"""Sets of windows that are kept at each depth, times the families of windows beside them; but 10 to 100 sets."""
 
 EACH = 6
 """Windows of each family to begin with."""
@@ -65,12 +65,12 @@ STRANGE = 8.0
 """How many times as much as others a key is off, trends aside, that is off by something else."""
 
 
-def sets_of_windows(case: Case, state: State, causes: Sequence[Cause]) -> Iterator[list[list[Guess]]]:
-    """Sets of windows that leave little, by their number: of one, of two, and so on; in each, the likeliest first."""
-    grid = _grid(case, state, causes)
+def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Iterator[list[list[Guess]]]:
+    """Sets of windows beside those found that leave little: of one, of two, and so on; in each, the likeliest first."""
+    grid = _grid(case, found, causes)
     if not grid.families:
         return
-    width = int(np.clip(WIDTH * 25 // len(grid.families), 10, WIDTH))
+    width = int(np.clip(WORK // len(grid.families), 10, 100))
     single = itertools.chain(grid.more((), EACH), grid.more((), EACH, short=True))
     level = [[one] for _, one in sorted(single, key=lambda m: -m[0])[: 4 * width]]
     for depth in range(DEPTH):
@@ -175,8 +175,9 @@ def _moved(grid: Grid, windows: list[Range]) -> list[Range]:
     return made
 
 
-def _grid(case: Case, state: State, causes: Sequence[Cause]) -> Grid:
+def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
     """What is looked at: the busiest keys, without strange ones, and families of windows on places that are mostly off."""
+    state = settle(case, found)
     weight, across = trend(case, -1, state.left)
     off, there, left = np.abs(state.left) > case.slack, weight > 0, state.left * weight
     size = np.abs(left - across @ (across.T @ left))
@@ -189,7 +190,7 @@ def _grid(case: Case, state: State, causes: Sequence[Cause]) -> Grid:
     sides = (case, case.copied) if TWICE in causes else (case,)
     places = [_places(side, there, off) for side in sides]
     copies = [Family(TWICE, -1, at, True) for some in places[1:] for at in some]
-    families = [*_families(case, places[0], kinds, causes), *copies]
+    families = [*_families(case, places[0], kinds, causes), *_elsewhere(case, places[0], found), *copies]
     rough = int(np.clip(math.sqrt(PAIRS / max(len(families), 1)), LEAST_CELLS, MOST_CELLS))
     cut = tuple(Cells.of(side, None if at else state, keys, weight, rough * FINER) for at, side in enumerate(sides))
     pairs = []
@@ -212,6 +213,14 @@ def _places(side: Case, there: Bools, off: Bools) -> list[int]:
         return [0] if 0 in told else []
     busiest = sorted(told, key=lambda at: -told[at])
     return [at for at in busiest if at < 0] + [at for at in busiest if at >= 0][:MOST_PLACES]
+
+
+def _elsewhere(case: Case, places: list[int], found: Sequence[Window]) -> Iterator[Family]:
+    """What was found of a type in some places, in each of the others: there it may overlap with more."""
+    known = {(w.cause, w.kind, place) for w in found if w.kind >= 0 for place, _, _ in w.spans}
+    for cause, kind in dict.fromkeys((cause, kind) for cause, kind, _ in known):
+        if len(case.places) > 1:
+            yield from (Family(cause, kind, at, False) for at in places if at >= 0 and (cause, kind, at) not in known)
 
 
 def _families(case: Case, places: list[int], kinds: list[int], causes: Sequence[Cause]) -> Iterator[Family]:

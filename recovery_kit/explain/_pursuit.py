@@ -36,11 +36,10 @@ MOST_EVENTS = 400_000
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
     """More windows beside those found, settled together; None when they neither come to exact zeros nor to next to nothing."""
-    state = settle(case, found)
-    if keys_off(case, state) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
+    if keys_off(case, settle(case, found)) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
     chain: list[list[Guess]] = []
-    for level in sets_of_windows(case, state, causes):
+    for level in sets_of_windows(case, found, causes):
         for guesses in level[:EACH]:
             chain.append(pressed(case, found, guesses))
             for tried in (guesses, chain[-1]):

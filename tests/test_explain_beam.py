@@ -138,7 +138,7 @@ def test_spans_cover_what_they_are_to_cover(some: list[tuple[int, int]], others:
 
 
 def test_three_windows_on_every_key_one_within_another() -> None:
-    log = make_log(29, count=16_000, keys=30, partitions=1)
+    log = make_log(29, count=16_000, keys=60, partitions=1)
     lost = {e[0] for e in log if 1_000 <= e[7] < 5_200}
     wrong = {e[0] for e in log if e[1] == "add" and 5_600 <= e[7] < 11_400}
     turned = {e[0] for e in log if e[1] == "subtract" and 5_900 <= e[7] < 8_100}
@@ -149,9 +149,9 @@ def test_three_windows_on_every_key_one_within_another() -> None:
 
 
 def test_two_short_windows_on_every_key_far_from_each_other() -> None:
-    log = make_log(31, count=30_000, keys=10, partitions=1)
-    lost = {e[0] for e in log if 4_000 <= e[7] < 4_250}
-    twice = {e[0] for e in log if 21_000 <= e[7] < 21_180}
+    log = make_log(31, count=30_000, keys=30, partitions=1)
+    lost = {e[0] for e in log if 4_000 <= e[7] < 4_400}
+    twice = {e[0] for e in log if 21_000 <= e[7] < 21_300}
     applied = apply(log)
     r, d = reconciled(log, [a for a in applied if a[0] not in lost] + [a for a in applied if a[0] in twice])
     truth = [(e[3], -effect(e), "missed") for e in log if e[0] in lost]

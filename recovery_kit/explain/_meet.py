@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recovery_kit._threads import in_order
 from recovery_kit.explain import _sweep
 from recovery_kit.explain._arrays import Floats, Ints
 from recovery_kit.explain._case import Case
@@ -57,20 +58,26 @@ def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: b
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
     visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
     missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
-    for track in case.tracks:
+    def of(family: tuple[Track, int]) -> list[Seen]:
+        track, kind = family
         groups = np.flatnonzero(off[track.keys])
-        for kind in kinds:
-            plain = Grid.of(track, groups, kind, visible)
-            if not len(plain.keys):
-                continue
-            for cause in wanted:
-                grid, how = plain, cause
-                if cause is MISSED and missing is not None:
-                    grid = Grid.of(track, groups, kind, missing)
-                    how = cause._replace(up=1)  # the sign is in the change already
-                aims = grid.aims(case, state.left, how)
-                for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims):
-                    yield Seen(bits, cause, kind, place, begin, end, copies, tells, tail)
+        plain = Grid.of(track, groups, kind, visible)
+        if not len(plain.keys):
+            return []
+        made = []
+        for cause in wanted:
+            grid, how = plain, cause
+            if cause is MISSED and missing is not None:
+                grid = Grid.of(track, groups, kind, missing)
+                how = cause._replace(up=1)  # the sign is in the change already
+            aims = grid.aims(case, state.left, how)
+            for place, begin, end, bits, tells, tail in grid.meet(case, cause, kind, aims):
+                made.append(Seen(bits, cause, kind, place, begin, end, copies, tells, tail))
+        return made
+
+    families = [(track, kind) for track in case.tracks for kind in kinds]
+    for _, seen in in_order(of, families):
+        yield from seen
 
 
 Meeting = tuple[int, int, int, float, Floats, bool]

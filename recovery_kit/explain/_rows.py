@@ -131,38 +131,35 @@ def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]
     """What was found for one key on its own."""
     if finding.sure:
         return [_part_row(case, key, part, len(finding.parts)) for part in finding.parts]
-    told = "; ".join(dict.fromkeys(_said(case, part) for part in finding.parts[:6]))
-    why = (
-        "chance alone would give such a match"
-        if len({p.cause for p in finding.parts}) == 1
-        else "nothing tells them apart"
-    )
-    row = plain(key, finding.parts[0].cause if len({p.cause for p in finding.parts}) == 1 else "several", amount,
-                f"{told}; {why}", grade="ambiguous")  # fmt: skip
-    ids = [i for part in finding.parts for i in _frame(case, part)["event_id"].head(IDS).to_list()]
+    frames = [_frame(case, part, "event_id") for part in finding.parts]
+    told = "; ".join(dict.fromkeys(_said(case, *pair) for pair in zip(finding.parts[:6], frames, strict=False)))
+    causes = {part.cause for part in finding.parts}
+    why = "chance alone would give such a match" if len(causes) == 1 else "nothing tells them apart"
+    cause = finding.parts[0].cause if len(causes) == 1 else "several"
+    ids = [i for frame in frames for i in frame["event_id"].head(IDS).to_list()]
+    row = plain(key, cause, amount, f"{told}; {why}", grade="ambiguous")
     return [row._replace(events=len(ids), event_ids=list(dict.fromkeys(ids))[:IDS])]
 
 
-def _frame(case: Case, part: Part) -> pl.DataFrame:
+def _frame(case: Case, part: Part, *names: str) -> pl.DataFrame:
     rows = np.array(part.rows)
     if part.table == "conflicts":
-        return case.conflicts[rows]
-    return (case.copies if part.table == "copies" else case.events).frame(rows)
+        return case.conflicts[rows].select(names)
+    return (case.copies if part.table == "copies" else case.events).frame(rows, *names)
 
 
 def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
-    frame = _frame(case, part)
+    frame = _frame(case, part, "event_id", "topic", "partition", "time")
     places = frame.select("topic", "partition").unique().rows()
     topic, partition = places[0] if len(places) == 1 else (None, None)
-    evidence = _said(case, part) + (
+    evidence = _said(case, part, frame) + (
         "" if of == 1 else f", with another of the {of} that together come to the difference"
     )
     return Row(key, part.cause, part.amount, "consistent", 1, frame["event_id"].head(IDS).to_list(), None, topic, partition,
                frame["time"].min(), frame["time"].max(), evidence)  # fmt: skip
 
 
-def _said(case: Case, part: Part) -> str:
-    frame = _frame(case, part)
+def _said(case: Case, part: Part, frame: pl.DataFrame) -> str:
     name = f"'{shorten(frame['event_id'][0], 40)}'"
     if part.edge:
         return f"the edge of the incident lies past {name} of this key, which comes to {number(decimal(part.amount, case.scale))}"

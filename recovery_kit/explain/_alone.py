@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from recovery_kit.explain._arrays import Ints
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._edges import Task, edges, settled, sums
 from recovery_kit.explain._meet import Seen, candidates
@@ -30,14 +32,30 @@ CLEARLY = 4.0
 LAST = 4
 """Events at the end of a partition that may belong to no key that tells whether they were missed."""
 
+SOME = 40
+"""Keys that are asked first: a few tens say many times the bits that a window takes to describe."""
+
+MANY = 250_000
+"""Events of the keys that are off, beyond which only some keys are asked first."""
+
 LOOKED_AT = 32
 """Candidates of which the edges are settled before the best is taken."""
 
 
 def best_alone(case: Case, state: State, causes: tuple[Cause, ...]) -> Window | None:
-    seen = [*candidates(case, state, causes, copies=False), *candidates(case.copied, state, causes, copies=True)]
+    """The window that the most bits point to: of some of the keys, where they are many, and of all where some see none."""
+    off = np.flatnonzero(np.abs(state.left) > case.slack)
+    few = off[np.argsort(case.busy[off], kind="stable")][:: max(1, len(off) // SOME)]
+    some = len(few) < len(off) and case.busy[off].sum() > MANY
+    return (_best(case, state, causes, few) if some else None) or _best(case, state, causes, off)
+
+
+def _best(case: Case, state: State, causes: tuple[Cause, ...], keys: Ints) -> Window | None:
+    asked = np.zeros(len(case.keys), bool)
+    asked[keys] = True
+    seen = [candidates(side, state, causes, asked, copies=side is not case) for side in (case, case.copied)]
     best: Window | None = None
-    for candidate in sorted(seen, key=lambda s: -s.bits)[:LOOKED_AT]:
+    for candidate in sorted(itertools.chain(*seen), key=lambda s: -s.bits)[:LOOKED_AT]:
         if best and best.bits >= candidate.bits:
             break
         window = _refined(case.copied if candidate.copies else case, state, candidate)

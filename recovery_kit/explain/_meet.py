@@ -9,7 +9,7 @@ import numpy as np
 
 from recovery_kit._threads import in_order
 from recovery_kit.explain import _sweep
-from recovery_kit.explain._arrays import Floats, Ints
+from recovery_kit.explain._arrays import Bools, Floats, Ints
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._tracks import Track
 from recovery_kit.explain._window import CAUSES, MISSED, TWICE, Cause, State, change_of, cost_of, telling
@@ -49,18 +49,18 @@ class Seen(NamedTuple):
     tail: bool  # up to the end of the log
 
 
-def candidates(case: Case, state: State, causes: tuple[Cause, ...], *, copies: bool) -> Iterator[Seen]:
-    """For every family of windows (track, type, cause) those that the most bits point to."""
+def candidates(case: Case, state: State, causes: tuple[Cause, ...], asked: Bools, *, copies: bool) -> Iterator[Seen]:
+    """For every family of windows (track, type, cause) those that the most bits of the keys that are asked point to."""
     if not len(case.events):
         return
-    off = np.abs(state.left) > case.slack
     wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
     visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
     missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
+
     def of(family: tuple[Track, int]) -> list[Seen]:
         track, kind = family
-        groups = np.flatnonzero(off[track.keys])
+        groups = np.flatnonzero(asked[track.keys])
         plain = Grid.of(track, groups, kind, visible)
         if not len(plain.keys):
             return []

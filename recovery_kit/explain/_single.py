@@ -114,8 +114,11 @@ def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Find
     def single(p: Part) -> bool:
         return p.cause == "missed" and p.table == "events" and len(p.rows) == 1
 
+    alone = [p.rows[0] for f in found.values() if f.sure for p in f.parts if single(p)]
+    if not alone:
+        return found
     seen = (case.span[0] >= 0) & ~state.hidden
-    seen[[p.rows[0] for f in found.values() if f.sure for p in f.parts if single(p)]] = False
+    seen[alone] = False
     ends = [(begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end) for _, _, begin, end in case.places]  # fmt: skip
 
     def named(p: Part) -> Part:

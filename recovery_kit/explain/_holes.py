@@ -1,6 +1,7 @@
 """Holes: two windows of one mistake with a while between them look like one window, and the keys in between speak against it.
 
-The hole is a window itself, on which the mistake is undone: it is looked for like any other, and must lie inside.
+The hole is a window itself, on which the mistake is undone: it is looked for like any other, and must lie inside. Where the
+mistake is a factor, a sign may have been turned there in its place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from recovery_kit.explain._alone import best_alone, keys_off
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._window import State, Window, rows_of, settle
+from recovery_kit.explain._window import SCALED, SIGN, State, Window, rows_of, settle
 
 INSIDE = 0.95
 """Part of a hole's events that must lie in the window."""
@@ -26,12 +27,14 @@ def pierced(case: Case, found: Sequence[Window]) -> list[Window] | None:
         if window.copies:
             continue
         undone = window.cause._replace(up=-window.cause.up)
-        hole = best_alone(case, bare, (undone,))
+        turned = undone._replace(up=undone.up + SIGN.up * undone.down)  # a sign turned there instead
+        hole = best_alone(case, bare, (undone, turned) if window.cause in SCALED else (undone,))
         if not hole or hole.copies or hole.kind != window.kind:
             continue
         if np.isin(rows_of(case, hole), rows_of(case, window)).mean() < INSIDE:
             continue
-        made = [*found[:at], *_cut(window, hole), *found[at + 1 :]]
+        instead = [replace(hole, cause=SIGN)] if hole.cause == turned else []
+        made = [*found[:at], *_cut(window, hole), *instead, *found[at + 1 :]]
         if keys_off(case, settle(case, made)) < keys_off(case, state):
             return made
     return None

@@ -101,9 +101,9 @@ def test_a_missed_window_on_every_key_hides_the_beginning_of_another_mistake() -
 
 
 def test_within_a_hundredfold_window_a_while_with_the_wrong_sign_instead() -> None:
-    log = make_log(37, count=6_000, keys=60, partitions=2)
-    large = {e[0] for e in log if e[1] == "add" and 1_000_000 <= e[4] < 4_000_000}
-    wrong = {e[0] for e in log if e[1] == "add" and 2_000_000 <= e[4] < 2_600_000}
+    log = make_log(37, count=4_000, keys=80, partitions=2)
+    large = {e[0] for e in log if e[1] == "subtract" and 1_000_000 <= e[4] < 2_200_000}
+    wrong = {e[0] for e in log if e[1] == "subtract" and 1_400_000 <= e[4] < 1_800_000}
     applied = [(i, k, -a if i in wrong else 100 * a if i in large else a) for i, k, a in apply(log)]
     truth = [(e[3], 99 * effect(e), "wrong_factor") for e in log if e[0] in large - wrong]
     truth += [(e[3], -2 * effect(e), "wrong_sign") for e in log if e[0] in wrong]

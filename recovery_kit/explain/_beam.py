@@ -22,7 +22,7 @@ from recovery_kit.explain._arrays import Bools
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._cells import Cells, Family, Range
 from recovery_kit.explain._grid import LONGEST, Grid, Pairs
-from recovery_kit.explain._guess import Guess, spanned, trend
+from recovery_kit.explain._guess import Guess, spanned, trend, without
 from recovery_kit.explain._window import MISSED, TWICE, Cause, Window, settle
 
 DEPTH = 5
@@ -30,6 +30,9 @@ DEPTH = 5
 
 WORK = 750
 """Sets of windows that are kept at each depth, times the families of windows beside them; but 10 to 100 sets."""
+
+TOLD = 3
+"""Sets of each number that are told."""
 
 EACH = 6
 """Windows of each family to begin with."""
@@ -65,8 +68,8 @@ STRANGE = 8.0
 """How many times as much as others a key is off, trends aside, that is off by something else."""
 
 
-def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Iterator[list[list[Guess]]]:
-    """Sets of windows beside those found that leave little: of one, of two, and so on; in each, the likeliest first."""
+def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Iterator[list[Guess]]:
+    """Sets of windows beside those found that leave little: the likeliest of one, of two, and so on."""
     grid = _grid(case, found, causes)
     if not grid.families:
         return
@@ -78,7 +81,8 @@ def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]
             tried = [_sharpened(grid, windows) for windows in _likeliest(grid, _one_more(grid, level), TRIED * width)]
             level = [_closer(grid, _anew(grid, windows)) for windows in _apart(grid, tried, width)]
         level = _apart(grid, level, len(level))
-        yield [[grid.guess(one) for one in windows] for windows in level]
+        for windows in level[:TOLD]:
+            yield [grid.guess(one) for one in windows]
 
 
 def _one_more(grid: Grid, level: list[list[Range]]) -> Iterator[list[Range]]:
@@ -90,9 +94,10 @@ def _one_more(grid: Grid, level: list[list[Range]]) -> Iterator[list[Range]]:
 
 def _likeliest(grid: Grid, sets: Iterable[list[Range]], most: int) -> list[list[Range]]:
     """The likeliest sets by either measure, in turn: few keys that are left off say a lot, but not before most windows are known."""
-    made = list({frozenset(windows): windows for windows in sets}.values())
-    turns = zip(sorted(made, key=grid.bits), sorted(made, key=grid.squares), strict=True)
-    return list({frozenset(windows): windows for windows in itertools.chain(*turns)}.values())[:most]
+    made = {frozenset(windows): windows for windows in sets}
+    told = {key: grid.measures(windows) for key, windows in made.items()}
+    turns = zip(*(sorted(made, key=lambda key: told[key][by]) for by in (0, 1)), strict=True)
+    return [made[key] for key in dict.fromkeys(itertools.chain(*turns))][:most]
 
 
 def _apart(grid: Grid, sets: Iterable[list[Range]], most: int) -> list[list[Range]]:
@@ -180,7 +185,7 @@ def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
     state = settle(case, found)
     weight, across = trend(case, -1, state.left)
     off, there, left = np.abs(state.left) > case.slack, weight > 0, state.left * weight
-    size = np.abs(left - across @ (across.T @ left))
+    size = np.abs(without(across, left))
     if (off & there).any():
         there &= size <= STRANGE * float(np.median(size[off & there]))
     keys = np.flatnonzero(there)
@@ -198,8 +203,7 @@ def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
         step = max(1, len(cells) // rough)
         short = [Pairs.short(len(cells), s) for s in (1, 3) if s < step]
         pairs.append([Pairs.all_of(len(cells), step, 1.0 if at else LONGEST), *short])
-    left = left[keys] - across @ (across.T @ left[keys])
-    return Grid(case, cut, pairs, families, left, case.usual * weight[keys], across)
+    return Grid(case, cut, pairs, families, without(across, left[keys]), case.usual * weight[keys], across)
 
 
 def _places(side: Case, there: Bools, off: Bools) -> list[int]:
@@ -218,7 +222,7 @@ def _places(side: Case, there: Bools, off: Bools) -> list[int]:
 def _elsewhere(case: Case, places: list[int], found: Sequence[Window]) -> Iterator[Family]:
     """What was found of a type in some places, in each of the others: there it may overlap with more."""
     known = {(w.cause, w.kind, place) for w in found if w.kind >= 0 for place, _, _ in w.spans}
-    for cause, kind in dict.fromkeys((cause, kind) for cause, kind, _ in known):
+    for cause, kind in dict.fromkeys((w.cause, w.kind) for w in found if w.kind >= 0):
         if len(case.places) > 1:
             yield from (Family(cause, kind, at, False) for at in places if at >= 0 and (cause, kind, at) not in known)
 

@@ -7,6 +7,7 @@ can be set against each other by the thousand (see ``_beam``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,13 @@ class Cells:
         """How many cells."""
         return len(self.starts) - 1
 
+    @cached_property
+    def rank(self) -> Ints:
+        """Each event's place by arrival."""
+        made = np.empty(len(self.rows), np.int64)
+        made[self.rows] = np.arange(len(self.rows))
+        return made
+
     def added(self, place: int, kind: int, *, wrong: bool = False) -> Floats:
         """What the events of a place and a kind (-1: all) come to, by cell and key; or what is wrong with them."""
         _, _, low, high = self.case.places[place] if place >= 0 else ("", 0, 0, len(self.rows))
@@ -100,8 +108,6 @@ class Cells:
             rows = np.arange(*case.places[place][2:])
         if kind >= 0:
             rows = rows[case.kind[rows] == kind]
-        rank = np.empty(len(self.rows), np.int64)
-        rank[self.rows] = np.arange(len(self.rows))
-        first, last = (int(at) for at in np.searchsorted(rank[rows], self.starts[[begin, end]]))
+        first, last = (int(at) for at in np.searchsorted(self.rank[rows], self.starts[[begin, end]]))
         tail = cause is MISSED and end == len(self)
         return Guess(cause, kind, place, rows, first, len(rows) if tail else max(last, first + 1), copies, tail)

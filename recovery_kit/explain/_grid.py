@@ -12,7 +12,7 @@ import numpy as np
 from recovery_kit.explain._arrays import Bools, Floats, Ints
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._cells import Cells, Family, Range
-from recovery_kit.explain._guess import Guess
+from recovery_kit.explain._guess import Guess, without
 from recovery_kit.explain._window import MISSED, cost_of
 
 LONGEST = 0.7
@@ -146,19 +146,16 @@ class Grid:
 
     def bits(self, windows: Sequence[Range]) -> float:
         """What it takes to describe the windows, and what they leave of each key."""
-        left = float(np.log2(self.unit + np.abs(self.after(windows))).sum())
-        return left + self._named(windows)
+        return self.measures(windows)[0]
 
-    def squares(self, windows: Sequence[Range]) -> float:
-        """The same, of what they leave of most keys, were it of a size."""
-        left = self.after(windows) ** 2
+    def measures(self, windows: Sequence[Range]) -> tuple[float, float]:
+        """The same; and with what they leave of most keys, were it of a size."""
+        left = self.after(windows)
         most = max(1, int(len(left) * MOSTLY))
-        rest = max(float(np.partition(left, most - 1)[:most].sum()), 1e-30)
+        rest = max(float(np.partition(left**2, most - 1)[:most].sum()), 1e-30)
         free = max(1, most - self.across.shape[1])
-        return float(free / 2 * math.log2(rest)) + self._named(windows)
-
-    def _named(self, windows: Sequence[Range]) -> float:
-        return math.fsum(cost_of(self.case, *one.family[:3]) for one in windows)
+        named = math.fsum(cost_of(self.case, *one.family[:3]) for one in windows)
+        return float(np.log2(self.unit + np.abs(left)).sum()) + named, float(free / 2 * math.log2(rest)) + named
 
     def run(self, family: Family, windows: Sequence[Range], at: Ints) -> Floats:
         """What a window of the family from the first cell to each of some does to each key, beside other windows.
@@ -214,7 +211,7 @@ class Grid:
             cells = self.sides[copies]
             made = np.zeros((len(cells) + 1, cells.keys))
             np.cumsum(cells.added(place, kind, wrong=wrong), axis=0, out=made[1:])
-            self.sums[copies, place, kind, wrong] = made - (made @ self.across) @ self.across.T
+            self.sums[copies, place, kind, wrong] = without(self.across, made)
         return self.sums[copies, place, kind, wrong]
 
 

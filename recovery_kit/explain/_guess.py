@@ -62,9 +62,8 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
     if not guess.tail:
         end = press(Edge(at, at + 1, at, begin, True, begin + 1, len(rows), end), key, pull, rest, across)
     begin = press(Edge(at[::-1].copy(), at, at + 1, end, False, 0, end - 1, begin), key, pull, rest, across)
-    if guess.cause is MISSED and len(rows) - end <= CLOSE * (
-        end - begin
-    ):  # more likely lag than a window that just ends there
+    if guess.cause is MISSED and len(rows) - end <= CLOSE * (end - begin):
+        # More likely lag than a window that just ends there.
         return guess._replace(begin=begin, end=len(rows), tail=True)
     return guess._replace(begin=begin, end=end)
 
@@ -80,6 +79,11 @@ def trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
     weight[size > 10 * usual] = 0.0  # off by something else, and by far more than the others
     totals = [np.bincount(key[kind == t], effect[kind == t], minlength=keys) * weight for t in range(len(case.kinds))]
     return weight, spanned(np.array(totals).T)
+
+
+def without(across: Floats, amounts: Floats) -> Floats:
+    """Amounts, a key a column, without what orthonormal columns span."""
+    return amounts - (amounts @ across) @ across.T
 
 
 def spanned(columns: Floats) -> Floats:

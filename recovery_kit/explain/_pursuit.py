@@ -18,11 +18,8 @@ import numpy as np
 from recovery_kit.explain._alone import keys_off, together
 from recovery_kit.explain._beam import FEWEST, sets_of_windows
 from recovery_kit.explain._case import Case
-from recovery_kit.explain._guess import Guess, pressed
-from recovery_kit.explain._window import BROKEN, Cause, Window, cost_of, settle, telling
-
-EACH = 3
-"""Sets of windows of each number of which the edges are settled."""
+from recovery_kit.explain._guess import pressed
+from recovery_kit.explain._window import BROKEN, Cause, State, Window, cost_of, settle, telling
 
 MOSTLY = 0.25
 """Part of the keys touched that windows must put exactly right."""
@@ -36,33 +33,27 @@ MOST_EVENTS = 400_000
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
     """More windows beside those found, settled together; None when they neither come to exact zeros nor to next to nothing."""
-    if keys_off(case, settle(case, found)) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
+    before = settle(case, found)
+    if keys_off(case, before) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
-    chain: list[list[Guess]] = []
-    for level in sets_of_windows(case, found, causes):
-        for guesses in level[:EACH]:
-            chain.append(pressed(case, found, guesses))
-            for tried in (guesses, chain[-1]):
-                windows = [*found, *(guess.window(case) for guess in tried)]
-                whole = _needed(case, found, together(case, windows))
-                # One window alone would have been found without a guess.
-                if (
-                    len(whole) > len(found) + 1
-                    and _mostly(case, found, whole)
-                    and (verdict := _judged(case, found, whole))
-                ):
-                    return together(case, verdict)
-    return _nearly(case, found, chain)
+    chain: list[list[Window]] = []
+    for guesses in sets_of_windows(case, found, causes):
+        chain.append([guess.window(case) for guess in pressed(case, found, guesses)])
+        for tried in ([guess.window(case) for guess in guesses], chain[-1]):
+            whole = _needed(case, found, together(case, [*found, *tried]))
+            # One window alone would have been found without a guess.
+            if len(whole) > len(found) + 1 and (verdict := _judged(case, before, whole, len(found))):
+                return together(case, verdict)
+    return _nearly(case, found, before, chain)
 
 
-def _nearly(case: Case, found: Sequence[Window], chain: list[list[Guess]]) -> list[Window] | None:
+def _nearly(case: Case, found: Sequence[Window], state: State, chain: list[list[Window]]) -> list[Window] | None:
     """Guessed windows beside those found that leave next to nothing, though they put no key exactly right.
 
     A hundredfold window among others on few keys: its money is beyond doubt, the last event at its edges is not.
     """
-    before = np.abs(settle(case, found).left.astype(float))
-    for guesses in chain:
-        new = [guess.window(case) for guess in guesses]
+    before = np.abs(state.left.astype(float))
+    for new in chain:
         after = np.abs(settle(case, [*found, *new]).left.astype(float))
         cost = sum(cost_of(case, w.cause, w.kind, w.place) for w in new)
         bits = float(np.log2((case.usual + before) / (case.usual + after)).sum()) - cost
@@ -73,31 +64,31 @@ def _nearly(case: Case, found: Sequence[Window], chain: list[list[Guess]]) -> li
 
 
 def _needed(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window]:
-    """The windows without those that put nothing right beside the others: what one was seen through may be all of it."""
+    """The windows without those that put nothing right beside the others: two guesses may be one window."""
+    off = keys_off(case, settle(case, windows))
     for window in windows[len(found) :]:
         without = [w for w in windows if w is not window]
-        if keys_off(case, settle(case, without)) <= keys_off(case, settle(case, windows)):
-            windows = without
+        if (then := keys_off(case, settle(case, without))) <= off:
+            windows, off = without, then
     return windows
 
 
-def _mostly(case: Case, found: Sequence[Window], windows: list[Window]) -> bool:
-    """Whether the windows put right so many of the keys that they touch that hardly one is missing, or some events off."""
-    before, after = settle(case, found).left, settle(case, windows).left
-    right = np.abs(after[before != after]) <= case.slack
-    return bool(right.sum() > MOSTLY * len(right))
+def _judged(case: Case, before: State, windows: list[Window], known: int) -> list[Window] | None:
+    """The windows, when the keys that those after the known ones put exactly right say more than it takes to describe these.
 
-
-def _judged(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window] | None:
-    """The windows, when the keys that they put exactly right say more than the windows take to describe."""
-    before, after = settle(case, found), settle(case, windows)
+    And when they put right so many of the keys that they touch that hardly one window is missing, or some events off.
+    """
+    after = settle(case, windows)
     was, now = np.abs(before.left) > case.slack, np.abs(after.left) > case.slack
-    fixed, broken, new = was & ~now, ~was & now, windows[len(found) :]
+    fixed, broken, new = was & ~now, ~was & now, windows[known:]
+    touched = before.left != after.left
+    if (touched & ~now).sum() <= MOSTLY * touched.sum():
+        return None
     bits = float(telling(case, before.left[fixed]).sum()) - BROKEN * int(broken.sum())
     for window in new:
         # A window of several partitions has edges in each of them; they lie near each other.
         bits -= cost_of(case, window.cause, window.kind, window.place) + 4 * (len(window.spans) - 1)
-    if not new or bits <= 0 or broken.sum() > 0.2 * fixed.sum() or fixed.sum() < 3 * len(new):
+    if bits <= 0 or broken.sum() > 0.2 * fixed.sum() or fixed.sum() < 3 * len(new):
         return None
     each = replace(new[0], fixed=int(fixed.sum()) // len(new), broken=int(broken.sum()), bits=bits / len(new))
-    return [*windows[: len(found)], *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new)]
+    return [*windows[:known], *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new)]

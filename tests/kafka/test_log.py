@@ -155,9 +155,8 @@ def test_an_interrupt_ends_a_read_at_once_and_leaves_nothing_behind(broker: Kafk
             interrupt.start()
             offsets(consumer, spans(topic, 10**6), timeout=60)
 
-    was = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell starts what runs behind it deaf to interrupts
+    # A shell starts what runs behind it deaf to interrupts.
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             read()

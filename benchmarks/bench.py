@@ -33,7 +33,14 @@ def main() -> int:
     """Run the benchmark; 1 when contenders do not agree."""
     args = _arguments()
     log = Log(args.events, args.partitions, args.payload, args.keys, args.copies, args.compression)
-    warm = Log(min(20_000, args.events), args.partitions, args.payload, args.keys, args.copies, args.compression)
+    warm = Log(
+        min(20_000, args.events),
+        args.partitions,
+        args.payload,
+        args.keys,
+        args.copies,
+        args.compression,
+    )
     truth = answer(log)
     with Kafka(heap_mb=1024) as broker:
         servers = broker.bootstrap_servers
@@ -65,13 +72,26 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="unique events (%(default)s)")
     parser.add_argument("--partitions", type=int, default=4, help="of the topic (%(default)s)")
-    parser.add_argument("--compression", choices=("none", "zstd", "lz4", "gzip", "snappy"), default="none")
-    parser.add_argument("--payload", choices=("plain", "wide"), default="plain", help="wide: 1 kB, 20 fields, 5 wanted")
+    parser.add_argument(
+        "--compression", choices=("none", "zstd", "lz4", "gzip", "snappy"), default="none"
+    )
+    parser.add_argument(
+        "--payload",
+        choices=("plain", "wide"),
+        default="plain",
+        help="wide: 1 kB, 20 fields, 5 wanted",
+    )
     parser.add_argument("--keys", type=int, default=300, help="accounts (%(default)s)")
-    parser.add_argument("--copies", type=int, default=30, help="of 1000 events that many come twice (%(default)s)")
+    parser.add_argument(
+        "--copies", type=int, default=30, help="of 1000 events that many come twice (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER")
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "bench.json", help="(%(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=HERE / "results" / "bench.json", help="(%(default)s)"
+    )
     return parser.parse_args()
 
 

@@ -33,7 +33,9 @@ def judge(case: incidents.Case, found: Diagnosis) -> Counter[str]:
     """Cents that were right, wrong, left, and by hand, in total and by true cause."""
     told: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     score: Counter[str] = Counter()
-    for key, cause, amount, grade in found.causes[["key", "cause", "amount", "grade"]].itertuples(index=False):
+    for key, cause, amount, grade in found.causes[["key", "cause", "amount", "grade"]].itertuples(
+        index=False
+    ):
         if grade in GUESSES:
             score[grade] += abs(incidents.cents(amount))
         else:
@@ -47,7 +49,9 @@ def judge(case: incidents.Case, found: Diagnosis) -> Counter[str]:
         ours, theirs = told[key], truth[key]
         before = score["true"] - score["right"]
         if "missing_key" in ours:  # what the expected totals lack altogether, the system has missed
-            ours[next((c for c in ("missed", "lag") if c in theirs), "missing_key")] += ours.pop("missing_key")
+            ours[next((c for c in ("missed", "lag") if c in theirs), "missing_key")] += ours.pop(
+                "missing_key"
+            )
         if set(theirs) == {"by hand"} and set(ours) == {"unknown_key"}:
             ours.clear()
         for name in ("by hand", "not_in_log"):
@@ -85,21 +89,33 @@ def run(seed: int, *, verbose: bool) -> dict[str, Counter[str]]:
     middle = time.perf_counter()
     proven = judge(case, explain(r, d, processed=case.processed))
     ids = judge(case, explain(r, d, processed=case.processed.select(["event_id"])))
-    keys: Counter[str] = Counter(divergent=len(divergent), found=len(divergent & found), false=len(found - divergent))
+    keys: Counter[str] = Counter(
+        divergent=len(divergent), found=len(divergent & found), false=len(found - divergent)
+    )
     if verbose:
         said = " ".join(
-            f"{s['right'] / max(s['true'], 1):.3f}/{s['wrong'] / max(s['true'], 1):.3f}" for s in (alone, proven, ids)
+            f"{s['right'] / max(s['true'], 1):.3f}/{s['wrong'] / max(s['true'], 1):.3f}"
+            for s in (alone, proven, ids)
         )
         said += f" dark {alone['dark'] / max(alone['true'], 1):.3f}"
-        print(f"{seed} {said} {alone['true'] / 100:,.0f} {middle - begin:.1f}s | {case.story}", flush=True)
+        print(
+            f"{seed} {said} {alone['true'] / 100:,.0f} {middle - begin:.1f}s | {case.story}",
+            flush=True,
+        )
         wrong = {k: v / 100 for k, v in alone.items() if k.startswith("wrong as") and v}
         if wrong:
             print("    ", wrong, flush=True)
     windows = sum(kind in incidents.WINDOWS for kind in case.kinds)
     groups = (
         f"{min(windows, 3)}{'+' if windows > 2 else ''} windows{', one hundredfold' * ('scaled' in case.kinds)}",
-        next(f"up to {most:,} keys" for most in (50, 200, 1_000, 5_000) if len(case.expected) <= most),
-        next(f"up to {most:,} events" for most in (10_000, 50_000, 300_000) if len(case.events) <= most),
+        next(
+            f"up to {most:,} keys" for most in (50, 200, 1_000, 5_000) if len(case.expected) <= most
+        ),
+        next(
+            f"up to {most:,} events"
+            for most in (10_000, 50_000, 300_000)
+            if len(case.events) <= most
+        ),
         next(name for name in ("cents", "prices", "integers") if f", {name}," in case.story),
     )
     return {
@@ -158,9 +174,14 @@ def _groups(runs: list[dict[str, Counter[str]]]) -> None:
         money = sum(x["true"] for x in s) / 100
         print(f"  {group:57}{len(s):>6}{right:>8.4f}{wrong:>8.4f}{dark:>20.4f}{money:>18,.2f}")
     total = sum((r["alone"] for r in scored), Counter())
-    print(f"  money: ambiguous {total['ambiguous'] / 100:,.2f}, unexplained {total['unexplained'] / 100:,.2f}")
+    print(
+        f"  money: ambiguous {total['ambiguous'] / 100:,.2f}, unexplained {total['unexplained'] / 100:,.2f}"
+    )
     for title, worst in (
-        ("most left, not counting what cannot be told", lambda x: (x["true"] - x["right"] - x["dark"]) / x["true"]),
+        (
+            "most left, not counting what cannot be told",
+            lambda x: (x["true"] - x["right"] - x["dark"]) / x["true"],
+        ),
         ("most money left", lambda x: x["true"] - x["right"]),
         ("most wrong", lambda x: x["wrong"] / x["true"]),
     ):
@@ -184,20 +205,28 @@ def show(seed: int) -> None:
             told[row.cause] += incidents.cents(row.amount)
         truth = Counter({c: a for (k, c), a in case.truth.items() if k == key and a})
         if told != truth:
-            print(f"{key}{' (not to be told)' * (key in dark)}: true { {c: a / 100 for c, a in truth.items()} }")
+            print(
+                f"{key}{' (not to be told)' * (key in dark)}: true { {c: a / 100 for c, a in truth.items()} }"
+            )
             for row in causes[causes["key"] == key].itertuples(index=False):
                 print(f"    {row.cause} {row.amount} {row.grade}: {row.evidence}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=200, help="incidents")
     parser.add_argument("--seeds", default="", help="these seeds, joined by commas")
     parser.add_argument("--quiet", action="store_true", help="only the sums")
     parser.add_argument("--show", action="store_true", help="what was found in each of --seeds")
     chosen = parser.parse_args()
     first = secrets.randbits(32)
-    seeds = [int(s) for s in chosen.seeds.split(",")] if chosen.seeds else list(range(first, first + chosen.count))
+    seeds = (
+        [int(s) for s in chosen.seeds.split(",")]
+        if chosen.seeds
+        else list(range(first, first + chosen.count))
+    )
     if chosen.show:
         for seed in seeds:
             show(seed)

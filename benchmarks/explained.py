@@ -19,7 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SCHEMA = {"id": "id", "key": "account", "time": "ts", "effects": {"add": 1, "subtract": -1, "refund": 1, "fee": -1}}
+SCHEMA = {
+    "id": "id",
+    "key": "account",
+    "time": "ts",
+    "effects": {"add": 1, "subtract": -1, "refund": 1, "fee": -1},
+}
 STEPS = ("replay", "dedup", "totals", "reconcile", "explain", "with processed")
 CHUNK = 100_000
 PROCESSES = 3
@@ -27,13 +32,23 @@ PROCESSES = 3
 
 def main() -> None:
     """Draw incidents until enough have many divergent keys, and time the steps on each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="incidents (%(default)s)")
     parser.add_argument("--events", type=int, default=1_000_000, help="(%(default)s)")
     parser.add_argument(
-        "--bytes", type=int, default=0, help="a message, at least; an amount and its names take some 80"
+        "--bytes",
+        type=int,
+        default=0,
+        help="a message, at least; an amount and its names take some 80",
     )
-    parser.add_argument("--steps", nargs=3, metavar=("SERVERS", "TOPIC", "FOLDER"), help="of one that is there already")
+    parser.add_argument(
+        "--steps",
+        nargs=3,
+        metavar=("SERVERS", "TOPIC", "FOLDER"),
+        help="of one that is there already",
+    )
     chosen = parser.parse_args()
     if chosen.steps:
         print(json.dumps(steps(*chosen.steps)))
@@ -49,8 +64,15 @@ def main() -> None:
             if one["keys"] < 200:  # none that many keys share was drawn
                 continue
             told.append(one)
-            print(f"{one['seed']:>10} {one['keys']:>6.0f} " + " ".join(f"{one[s]:>15.2f}" for s in STEPS), flush=True)
-    print(f"{'medians, seconds':>17} " + " ".join(f"{statistics.median(o[s] for o in told):>15.2f}" for s in STEPS))
+            print(
+                f"{one['seed']:>10} {one['keys']:>6.0f} "
+                + " ".join(f"{one[s]:>15.2f}" for s in STEPS),
+                flush=True,
+            )
+    print(
+        f"{'medians, seconds':>17} "
+        + " ".join(f"{statistics.median(o[s] for o in told):>15.2f}" for s in STEPS)
+    )
 
 
 def steps(servers: str, topic: str, folder: str) -> dict[str, float]:
@@ -91,9 +113,15 @@ def _timed(broker: Any, folder: str, seed: int, events: int, size: int) -> dict[
     broker.create_topic(topic, partitions=partitions)
     write(broker.bootstrap_servers, topic, _messages(case.events, size), partitions)
     command = [sys.executable, __file__, "--steps", broker.bootstrap_servers, topic, folder]
-    done = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(PROCESSES)]
+    done = [
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        for _ in range(PROCESSES)
+    ]
     took = [json.loads(one.stdout) for one in done]
-    return {"seed": seed, **{step: statistics.median(one[step] for one in took) for step in took[0]}}
+    return {
+        "seed": seed,
+        **{step: statistics.median(one[step] for one in took) for step in took[0]},
+    }
 
 
 def _messages(events: Any, size: int) -> Iterator[list[tuple[int, str, bytes]]]:
@@ -101,9 +129,20 @@ def _messages(events: Any, size: int) -> Iterator[list[tuple[int, str, bytes]]]:
     names = ["partition", "key", "event_id", "type", "value", "time"]
     for first in range(0, len(events), CHUNK):
         part = events[names].iloc[first : first + CHUNK]
-        rows = zip(*(part[name].tolist() for name in names[:-1]), part["time"].astype("int64").tolist(), strict=True)
+        rows = zip(
+            *(part[name].tolist() for name in names[:-1]),
+            part["time"].astype("int64").tolist(),
+            strict=True,
+        )
         yield [
-            (p, key, _padded(f'{{"id":"{id_}","type":"{type_}","value":{value},"account":"{key}","ts":{ms}}}', size))
+            (
+                p,
+                key,
+                _padded(
+                    f'{{"id":"{id_}","type":"{type_}","value":{value},"account":"{key}","ts":{ms}}}',
+                    size,
+                ),
+            )
             for p, key, id_, type_, value, ms in rows
         ]
 

@@ -42,7 +42,9 @@ class Case:
     kinds: tuple[str, ...]
 
 
-def make(seed: int, *, events: int | None = None, keys: int | None = None, causes: int | None = None) -> Case:
+def make(
+    seed: int, *, events: int | None = None, keys: int | None = None, causes: int | None = None
+) -> Case:
     """One incident out of one seed; the sizes are drawn too where they are not given."""
     rng = np.random.default_rng(seed)
     n = events or int(np.exp(rng.uniform(np.log(2_000), np.log(200_000))))
@@ -57,11 +59,24 @@ def make(seed: int, *, events: int | None = None, keys: int | None = None, cause
     state = _State(log, rng, partitions, span, keys)
     told = [_CAUSES[str(kind)](state) for kind in kinds]
     story = f"{n:,} events, {keys:,} keys, {partitions} partitions {'by key' if keyed else 'spread'}, {amounts}, {span // MINUTE} min"
-    return _case(seed, f"{story}: {'; '.join(told) or 'nothing wrong'}", log, state, keys, tuple(kinds.tolist()))
+    return _case(
+        seed,
+        f"{story}: {'; '.join(told) or 'nothing wrong'}",
+        log,
+        state,
+        keys,
+        tuple(kinds.tolist()),
+    )
 
 
 def _log(
-    rng: np.random.Generator, n: int, keys: int, partitions: int, keyed: bool, span: int, amounts: str
+    rng: np.random.Generator,
+    n: int,
+    keys: int,
+    partitions: int,
+    keyed: bool,
+    span: int,
+    amounts: str,
 ) -> dict[str, Any]:
     skew = rng.choice([0.0, 0.6, 1.1])
     weight = 1 / (np.arange(keys) + rng.integers(1, 10)) ** skew
@@ -72,7 +87,9 @@ def _log(
     arrival = time + 2 + (rng.random(n) * rng.choice([20, 80, 400])).astype(np.int64)
     late = rng.random(n) < rng.choice([0.0, 0.01])
     arrival[late] += (rng.random(late.sum()) * 4_000).astype(np.int64)
-    place = rng.permutation(partitions)[key % partitions] if keyed else rng.integers(0, partitions, n)
+    place = (
+        rng.permutation(partitions)[key % partitions] if keyed else rng.integers(0, partitions, n)
+    )
     # Copies: harmless redeliveries of single messages, in one log in three a whole batch sent again; and conflicts.
     again = np.flatnonzero(rng.random(n) < rng.choice([0.0, 0.01, 0.03]))
     after = 200 + (rng.random(len(again)) ** 2 * 90_000).astype(np.int64)
@@ -120,7 +137,9 @@ def _cents(rng: np.random.Generator, n: int, amounts: str) -> Any:
 class _State:
     """What the system does with each record of the log, before it is run."""
 
-    def __init__(self, log: dict[str, Any], rng: np.random.Generator, partitions: int, span: int, keys: int) -> None:
+    def __init__(
+        self, log: dict[str, Any], rng: np.random.Generator, partitions: int, span: int, keys: int
+    ) -> None:
         self.log, self.rng, self.partitions, self.span, self.keys = log, rng, partitions, span, keys
         records = len(log["event"])
         self.unseen = np.zeros(records, bool)
@@ -135,7 +154,9 @@ class _State:
 
     def window(self, *, one: bool | None = None) -> tuple[Any, str]:
         """The records of one partition, or of all, from one arrival to another; 1 min to hours, within the log."""
-        length = int(np.exp(self.rng.uniform(np.log(MINUTE), np.log(min(self.span / 2, 4 * 60 * MINUTE)))))
+        length = int(
+            np.exp(self.rng.uniform(np.log(MINUTE), np.log(min(self.span / 2, 4 * 60 * MINUTE))))
+        )
         since = START + int(self.rng.random() * (self.span - length))
         arrival = self.log["arrival"]
         inside = (arrival >= since) & (arrival < since + length)
@@ -143,9 +164,7 @@ class _State:
         where = int(self.rng.integers(self.partitions))
         if one:
             inside &= self.log["partition"] == where
-        told = (
-            f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
-        )
+        told = f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
         return inside, told
 
     def some(self, most: int = 10) -> Any:
@@ -238,9 +257,9 @@ def _conflict(s: _State) -> str:
 def _by_hand(s: _State) -> str:
     count = int(s.rng.integers(1, 6))
     for key in s.rng.integers(0, s.keys, count):
-        amount = int(s.rng.choice([s.rng.integers(1, 60) * 500, s.rng.integers(100, 60_000)])) * int(
-            s.rng.choice([-1, 1])
-        )
+        amount = int(
+            s.rng.choice([s.rng.integers(1, 60) * 500, s.rng.integers(100, 60_000)])
+        ) * int(s.rng.choice([-1, 1]))
         s.hand.append((int(key), amount))
     return f"{count} by hand"
 
@@ -254,7 +273,9 @@ WINDOWS = ("missed", "rewound", "batch", "sign", "scaled", "lag")
 _WEIGHTS = np.array([4, 1.5, 1, 3, 0.5, 2, 1.5, 1.5, 1.5, 1, 1, 1]) / 19.5
 
 
-def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int, kinds: tuple[str, ...]) -> Case:
+def _case(
+    seed: int, story: str, log: dict[str, Any], s: _State, keys: int, kinds: tuple[str, ...]
+) -> Case:
     names = [f"k{number:05d}" for number in range(keys)]
     applied: dict[int, int] = {}
     lines: list[tuple[str, str, int]] = []
@@ -262,7 +283,12 @@ def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int, kind
     alone: dict[str, list[int]] = defaultdict(list)
     lonely: dict[str, int] = defaultdict(int)
     s.alone.update(event for window in s.windows if len(window) <= FEW for event in window.tolist())
-    apart = {event for window in s.windows if len(np.unique(log["key"][window])) == 1 for event in window.tolist()}
+    apart = {
+        event
+        for window in s.windows
+        if len(np.unique(log["key"][window])) == 1
+        for event in window.tolist()
+    }
     skipped: dict[int, str] = {}
     key, plain = log["key"], log["plain"]
 
@@ -279,15 +305,21 @@ def _case(seed: int, story: str, log: dict[str, Any], s: _State, keys: int, kind
     )  # the last record that each partition's consumer got to: what comes after it is lag
     came = np.flatnonzero(~hold & (log["copy"] == 0))
     np.maximum.at(last, log["partition"][came], came)
-    for at, (event, copy) in enumerate(zip(log["event"].tolist(), log["copy"].tolist(), strict=True)):
+    for at, (event, copy) in enumerate(
+        zip(log["event"].tolist(), log["copy"].tolist(), strict=True)
+    ):
         if hold[at]:
-            skipped.setdefault(event, "lag" if s.lagging[at] or at > last[log["partition"][at]] else "missed")
+            skipped.setdefault(
+                event, "lag" if s.lagging[at] or at > last[log["partition"][at]] else "missed"
+            )
             continue
         effect, name = int(plain[event]), names[key[event]]
         if copy == 3 and event not in s.later:
             if event in applied:
                 continue
-            effect = int(log["effect"][at])  # the first was never seen, so the other version is what it knows
+            effect = int(
+                log["effect"][at]
+            )  # the first was never seen, so the other version is what it knows
         elif event in s.later and copy != 3:
             continue
         elif event in s.later:
@@ -364,7 +396,9 @@ def not_to_be_told(case: Case) -> dict[str, int]:
         if len(amounts) > 2:
             found[key] = sum(map(abs, amounts))
             continue
-        strange = rng.choice(effects, (200, len(amounts))) * rng.choice(MISTAKES, (200, len(amounts)))
+        strange = rng.choice(effects, (200, len(amounts))) * rng.choice(
+            MISTAKES, (200, len(amounts))
+        )
         sums = strange.sum(axis=1)
         met = np.isin(sums, own)
         if len(amounts) == 2:
@@ -387,7 +421,9 @@ def _events(log: dict[str, Any], names: list[str]) -> pd.DataFrame:
     counts = np.bincount(partition)
     offset = np.concatenate([np.arange(c) for c in counts]) if len(counts) else partition
     types = EventSchema(effects={"add": 1, "subtract": -1, "refund": 1, "fee": -1}).arrow_types
-    kind = pa.DictionaryArray.from_arrays(pa.array(log["kind"][event], pa.int32()), pa.array(TYPES.tolist()))
+    kind = pa.DictionaryArray.from_arrays(
+        pa.array(log["kind"][event], pa.int32()), pa.array(TYPES.tolist())
+    )
     time = log["time"][event] + np.where(log["copy"][order] == 3, 5_000, 0)
     columns = {
         "event_id": pa.array([f"e{e:07d}" for e in event.tolist()], pa.large_string()),
@@ -396,7 +432,9 @@ def _events(log: dict[str, Any], names: list[str]) -> pd.DataFrame:
         "effect": decimals(log["effect"][order]),
         "key": pa.array([names[k] for k in log["key"][event].tolist()], pa.large_string()),
         "time": pa.array(time, pa.int64()).cast(types["time"]),
-        "topic": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(event)), pa.int32()), pa.array(["log"])),
+        "topic": pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(event)), pa.int32()), pa.array(["log"])
+        ),
         "partition": pa.array(partition, pa.int32()),
         "offset": pa.array(offset, pa.int64()),
     }
@@ -407,7 +445,9 @@ def decimals(cents: Any, digits: int = 28) -> pa.Array:
     """Whole cents as decimals with two places, exactly."""
     words = np.empty((len(cents), 2), np.int64)
     words[:, 0], words[:, 1] = cents, np.asarray(cents) >> 63
-    return pa.Array.from_buffers(pa.decimal128(digits, 2), len(cents), [None, pa.py_buffer(words.tobytes())])
+    return pa.Array.from_buffers(
+        pa.decimal128(digits, 2), len(cents), [None, pa.py_buffer(words.tobytes())]
+    )
 
 
 def _totals(totals: dict[str, int]) -> pa.Table:
@@ -419,7 +459,9 @@ def _totals(totals: dict[str, int]) -> pa.Table:
 
 
 def _processed(lines: list[tuple[str, str, int]]) -> pa.Table:
-    ids, names, effects = (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [])
+    ids, names, effects = (
+        (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [])
+    )
     return pa.table(
         {
             "event_id": pa.array(ids, pa.large_string()),

@@ -32,7 +32,12 @@ class Measured:
 
     def figures(self) -> dict[str, float]:
         """What reports hold of it; memory in MB."""
-        return {"wall": self.wall, "cpu": self.cpu, "memory_mb": self.memory / 1e6, "others": self.others}
+        return {
+            "wall": self.wall,
+            "cpu": self.cpu,
+            "memory_mb": self.memory / 1e6,
+            "others": self.others,
+        }
 
 
 def run(command: list[str]) -> Measured:
@@ -43,7 +48,9 @@ def run(command: list[str]) -> Measured:
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun, before = time.perf_counter(), busy()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    ) as process:
         sizes, over = [0], threading.Event()
         sampler = threading.Thread(target=_sample, args=(process.pid, sizes, over))
         sampler.start()
@@ -54,7 +61,9 @@ def run(command: list[str]) -> Measured:
         process.returncode = os.waitstatus_to_exitcode(status)
         said, complained = process.stdout.read().decode(), process.stderr.read().decode()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{complained[-3000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with {process.returncode}:\n{complained[-3000:]}"
+        )
     last = said.splitlines()[-1] if said else ""
     cpu = used.ru_utime + used.ru_stime
     return Measured(wall, cpu, busy() - before - cpu, max(sizes), last)
@@ -66,21 +75,27 @@ def busy(pid: int | None = None) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[11]) + int(fields[12])
     else:
-        user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+        user, nice, system, _, _, irq, softirq, *_ = map(
+            int, Path("/proc/stat").read_text().split()[1:9]
+        )
         ticks = user + nice + system + irq + softirq
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _sample(pid: int, sizes: list[int], over: threading.Event) -> None:
     while not over.wait(EVERY):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process may end as we look
+        with contextlib.suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # a process may end as we look
             now, peak = zip(*(_memory(p) for p in _tree(pid)), strict=True)
             sizes += sum(now), max(peak)
 
 
 def _memory(pid: int) -> tuple[int, int]:
     """Resident bytes of one process, now and at most so far; 0 of one that has ended."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    fields = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
     now, peak = (int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
     return now, peak
 

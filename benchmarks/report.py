@@ -12,7 +12,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGES = ("kafka-python", "crc32c", "confluent-kafka", "orjson", "pandas", "polars", "pyarrow", "numba", "duckdb")
+PACKAGES = (
+    "kafka-python",
+    "crc32c",
+    "confluent-kafka",
+    "orjson",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "numba",
+    "duckdb",
+)
 FIGURES = ("wall", "cpu", "memory_mb", "others")
 
 

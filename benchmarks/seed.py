@@ -101,12 +101,18 @@ def _columns(log: Log, number: int) -> tuple[list, list, list, list, list, str]:
 
 def seed(servers: str, topic: str, log: Log) -> int:
     """Write the messages to a topic that is there and empty; returns how many it then holds."""
-    placed = ([(int(key[5:]) % log.partitions, key, value) for key, value in rows] for rows in chunks(log))
+    placed = (
+        [(int(key[5:]) % log.partitions, key, value) for key, value in rows] for rows in chunks(log)
+    )
     return write(servers, topic, placed, log.partitions, log.compression)
 
 
 def write(
-    servers: str, topic: str, placed: Iterable[list[tuple[int, str, bytes]]], partitions: int, compression: str = "none"
+    servers: str,
+    topic: str,
+    placed: Iterable[list[tuple[int, str, bytes]]],
+    partitions: int,
+    compression: str = "none",
 ) -> int:
     """Write messages, some at a time as (partition, key, value), to an empty topic; returns how many it then holds."""
     from confluent_kafka import Consumer, Producer, TopicPartition

@@ -26,11 +26,17 @@ CONTENDERS = {"steps_kit": "recovery-kit", "steps_polars": "polars by hand"}
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000, help="unique events (%(default)s)")
+    parser.add_argument(
+        "--events", type=int, default=10_000_000, help="unique events (%(default)s)"
+    )
     parser.add_argument("--keys", type=int, default=300, help="accounts (%(default)s)")
-    parser.add_argument("--copies", type=int, default=30, help="of 1000 events that many come twice (%(default)s)")
+    parser.add_argument(
+        "--copies", type=int, default=30, help="of 1000 events that many come twice (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "steps.json", help="(%(default)s)")
+    parser.add_argument(
+        "--json", type=Path, default=HERE / "results" / "steps.json", help="(%(default)s)"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         events, expected = Path(folder, "events.arrow"), Path(folder, "expected.parquet")
@@ -40,7 +46,12 @@ def main() -> int:
         for number in range(args.rounds):
             for name in CONTENDERS:
                 done = measure.run(
-                    [sys.executable, str(HERE / "contenders" / f"{name}.py"), str(events), str(expected)]
+                    [
+                        sys.executable,
+                        str(HERE / "contenders" / f"{name}.py"),
+                        str(events),
+                        str(expected),
+                    ]
                 )
                 said.add(done.said)
                 if len(said) > 1:
@@ -62,7 +73,9 @@ def write_events(path: Path, events: int, keys: int, copies: int) -> int:
     return rows
 
 
-def _chunk(n: int, start: int, keys: int, copies: int, types: dict[str, pa.DataType], offset: int) -> pa.Table:
+def _chunk(
+    n: int, start: int, keys: int, copies: int, types: dict[str, pa.DataType], offset: int
+) -> pa.Table:
     rng = np.random.default_rng([2026, keys, start])
     rows = np.concatenate([np.arange(n), np.flatnonzero(rng.random(n) < copies / 1000)])
     ids = _uuids(rng, n)[rows]
@@ -74,9 +87,13 @@ def _chunk(n: int, start: int, keys: int, copies: int, types: dict[str, pa.DataT
     m = len(rows)
     columns = {
         "event_id": pa.Array.from_buffers(
-            types["event_id"], m, [None, pa.py_buffer(np.arange(0, 36 * m + 1, 36)), pa.py_buffer(ids)]
+            types["event_id"],
+            m,
+            [None, pa.py_buffer(np.arange(0, 36 * m + 1, 36)), pa.py_buffer(ids)],
         ),
-        "type": pa.DictionaryArray.from_arrays(np.where(adds, 0, 1).astype(np.int32), ["add", "subtract"]),
+        "type": pa.DictionaryArray.from_arrays(
+            np.where(adds, 0, 1).astype(np.int32), ["add", "subtract"]
+        ),
         "value": pa.Array.from_buffers(types["value"], m, [None, pa.py_buffer(amounts)]),
         "effect": pa.Array.from_buffers(types["effect"], m, [None, pa.py_buffer(effects)]),
         "key": accounts.take(pa.array(rng.integers(0, keys, n)[rows])),

@@ -76,7 +76,10 @@ def wrap(place: str, name: str) -> None:
     clocked = _clocked(inner, name)
     setattr(holder, last, clocked)
     for other in list(sys.modules.values()):
-        if getattr(other, "__name__", "").startswith("recovery_kit") and getattr(other, last, None) is inner:
+        if (
+            getattr(other, "__name__", "").startswith("recovery_kit")
+            and getattr(other, last, None) is inner
+        ):
             setattr(other, last, clocked)
 
 
@@ -94,7 +97,12 @@ def main() -> None:
     begun = time.perf_counter()
     with part("import recovery_kit"):
         import recovery_kit as rk
-    for module in ("recovery_kit.replay", "recovery_kit.kafka.log", "pyarrow.compute", "recovery_kit.totals"):
+    for module in (
+        "recovery_kit.replay",
+        "recovery_kit.kafka.log",
+        "pyarrow.compute",
+        "recovery_kit.totals",
+    ):
         with part(f"import {module}"):
             importlib.import_module(module)
     for place, name in PARTS.items():

@@ -24,7 +24,9 @@ def column(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
     if values.dtype == np.bool_:
         return pa.Array.from_buffers(pa.bool_(), len(values), [bits, _bits(values)])
     data = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), len(data), [bits, pa.py_buffer(data)])
+    return pa.Array.from_buffers(
+        pa.from_numpy_dtype(data.dtype), len(data), [bits, pa.py_buffer(data)]
+    )
 
 
 def _bits(truths: np.ndarray) -> pa.Buffer:
@@ -44,8 +46,12 @@ def values(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
 def texts(words: Sequence[str], kind: pa.DataType) -> pa.Array:
     """Some words as an Arrow array of ``string`` or ``large_string``."""
     data = [word.encode() for word in words]
-    starts = np.cumsum([0, *map(len, data)], dtype=np.int64 if pa.types.is_large_string(kind) else np.int32)
-    return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(starts), pa.py_buffer(b"".join(data))])
+    starts = np.cumsum(
+        [0, *map(len, data)], dtype=np.int64 if pa.types.is_large_string(kind) else np.int32
+    )
+    return pa.Array.from_buffers(
+        kind, len(data), [None, pa.py_buffer(starts), pa.py_buffer(b"".join(data))]
+    )
 
 
 class Frame:

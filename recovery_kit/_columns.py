@@ -38,8 +38,14 @@ def is_text(type_: pa.DataType) -> bool:
 
 _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "text": (is_text, "large_string"),
-    "decimals": (lambda t: pa.types.is_decimal128(t) or pa.types.is_decimal256(t), "decimal128(28, 2)"),
-    "times with a time zone": (lambda t: pa.types.is_timestamp(t) and t.tz is not None, "timestamp('ms', 'UTC')"),
+    "decimals": (
+        lambda t: pa.types.is_decimal128(t) or pa.types.is_decimal256(t),
+        "decimal128(28, 2)",
+    ),
+    "times with a time zone": (
+        lambda t: pa.types.is_timestamp(t) and t.tz is not None,
+        "timestamp('ms', 'UTC')",
+    ),
     "whole numbers": (pa.types.is_integer, "int64"),
 }
 """What a column may be asked to hold: whether a type does (Arrow computes with no decimals of 32 or 64 bits, and hardly with
@@ -89,7 +95,11 @@ class Kept:
 
     def largest_effect(self) -> Decimal:
         """The largest absolute effect among all its rows, dropped or not."""
-        return largest(pc.min_max(self.table["effect"]).as_py().values()) if self.most is None else self.most
+        return (
+            largest(pc.min_max(self.table["effect"]).as_py().values())
+            if self.most is None
+            else self.most
+        )
 
     def frame(self) -> Any:
         """A table of the form that was given."""
@@ -143,7 +153,9 @@ def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
             # A copy of what is numpy's: Arrow would share it, and a result would change with the table that was given.
             return pa.Table.from_pandas(frame.copy(), preserve_index=False), form
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise TableError(f"{what} has a column of mixed types: {shorten(error, 200)}") from error
+            raise TableError(
+                f"{what} has a column of mixed types: {shorten(error, 200)}"
+            ) from error
     raise TableError(f"{what} is a {kind}; expected a pandas, polars or pyarrow table")
 
 
@@ -173,17 +185,25 @@ def require(table: pa.Table, needs: Iterable[str], *, what: str) -> None:
         kind, found = EVENT_KINDS[name], table.schema.field(name).type
         fits, example = _KINDS[kind]
         if not fits(found):
-            then = f". {NO_FLOATS}" if pa.types.is_floating(found) else f": cast the column, to {example} for instance"
+            then = (
+                f". {NO_FLOATS}"
+                if pa.types.is_floating(found)
+                else f": cast the column, to {example} for instance"
+            )
             raise TableError(f"{what}: column {name!r} is {found}; expected {kind}{then}")
     # Not null_count, which does not see the nulls in a dictionary's values.
-    refuse_nulls({name: pc.count(table[name], mode="only_null").as_py() for name in needs}, what=what)
+    refuse_nulls(
+        {name: pc.count(table[name], mode="only_null").as_py() for name in needs}, what=what
+    )
 
 
 def refuse_nulls(nulls: Mapping[str, int], *, what: str) -> None:
     """Raise a TableError where a column, by name, holds nulls, by number."""
     for name, count in nulls.items():
         if count:
-            raise TableError(f"{what}: column {name!r} holds {count:,} nulls; leave those rows out, or fill them")
+            raise TableError(
+                f"{what}: column {name!r} holds {count:,} nulls; leave those rows out, or fill them"
+            )
 
 
 def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
@@ -213,7 +233,9 @@ def ranks(distinct: pa.Array) -> np.ndarray:
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
     """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale; fewer decimals is an error."""
-    if not (pa.types.is_decimal128(column.type) and column.type.scale == scale):  # whatever the digits, they look alike
+    if not (
+        pa.types.is_decimal128(column.type) and column.type.scale == scale
+    ):  # whatever the digits, they look alike
         column = column.cast(pa.decimal128(DIGITS, scale))
     if not len(column):
         return np.empty((0, 2), np.int64)
@@ -225,7 +247,9 @@ def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
 def decimals(words: np.ndarray, scale: int) -> pa.Array:
     """The way back from `words`: decimals of 38 digits."""
     data = np.ascontiguousarray(words)
-    return pa.Array.from_buffers(pa.decimal128(DIGITS, scale), len(words), [None, pa.py_buffer(data)])
+    return pa.Array.from_buffers(
+        pa.decimal128(DIGITS, scale), len(words), [None, pa.py_buffer(data)]
+    )
 
 
 def plus(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -18,7 +18,10 @@ from recovery_kit.schema import DIGITS, TIME_UNITS, EventSchema
 MAX_DEPTH = 64
 _LONGEST_NUMBER = 100
 _TEXT_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?", flags=re.ASCII)
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?",
+    flags=re.ASCII,
+)
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', flags=re.DOTALL)
 _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +51,9 @@ class _Object(list[tuple[str, object]]):
     """A JSON object as its pairs, so that a field that stands twice is seen."""
 
 
-def read_message(value: bytes, message_key: bytes | None, record_time: int, schema: EventSchema) -> Row:
+def read_message(
+    value: bytes, message_key: bytes | None, record_time: int, schema: EventSchema
+) -> Row:
     """Read one message.
 
     Parameters
@@ -106,7 +111,11 @@ def _parse(value: bytes) -> object:
         raise Reject(f"the message is nested deeper than {MAX_DEPTH} levels")
     try:
         payload = json.loads(
-            text, object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_constant
+            text,
+            object_pairs_hook=_Object,
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_constant,
         )
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
@@ -160,7 +169,9 @@ def _field(payload: object, path: tuple[str, ...]) -> object:
 def _text(found: object, name: str) -> str:
     if isinstance(found, _Number):
         if not re.fullmatch(r"-?[0-9]+", found):
-            raise Reject(f"field '{name}' is a number with a fraction or exponent, not a string or a whole number")
+            raise Reject(
+                f"field '{name}' is a number with a fraction or exponent, not a string or a whole number"
+            )
         return "0" if found == "-0" else str(found)
     if not isinstance(found, str):
         raise Reject(f"field '{name}' is {_kind(found)}, not a string or a whole number")
@@ -183,7 +194,9 @@ def _message_key(key: bytes | None) -> str | None:
 
 
 def _amount(found: object, name: str, decimals: int) -> int:
-    if not isinstance(found, str) or not (isinstance(found, _Number) or _TEXT_NUMBER.fullmatch(found)):
+    if not isinstance(found, str) or not (
+        isinstance(found, _Number) or _TEXT_NUMBER.fullmatch(found)
+    ):
         shown = "a string that is not a number" if isinstance(found, str) else _kind(found)
         raise Reject(f"field '{name}' is {shown}, not an exact number")
     if len(found) > _LONGEST_NUMBER:
@@ -243,7 +256,9 @@ def _iso(text: str, name: str, schema: EventSchema) -> int:
     date, minutes, seconds, fraction, zone = match.groups()
     zone = zone or schema.utc_offset
     if zone is None:
-        raise Reject(f"field '{name}' is a time without a zone; say which in EventSchema(utc_offset=...)")
+        raise Reject(
+            f"field '{name}' is a time without a zone; say which in EventSchema(utc_offset=...)"
+        )
     try:
         local = datetime.fromisoformat(f"{date}T{minutes}{seconds or ':00'}+00:00")
     except ValueError:

@@ -92,7 +92,11 @@ def exactly(amount: Decimal | int, scale: int) -> nw.Expr:
 
 def by_size(table: Table, amount: str, then: str) -> Table:
     """Sort by the absolute value of an amount, the largest first, and by another column where that is the same."""
-    return table.with_columns(size=nw.col(amount).abs()).sort("size", then, descending=[True, False]).drop("size")
+    return (
+        table.with_columns(size=nw.col(amount).abs())
+        .sort("size", then, descending=[True, False])
+        .drop("size")
+    )
 
 
 def shown(caption: str, frame: Any, most: int = 20) -> list[tuple[str, pd.DataFrame]]:

@@ -29,7 +29,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             shutil.rmtree(path)
         aside.replace(path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(
+            missing_ok=True
+        )
 
 
 def left_aside(folder: Path) -> list[Path]:
@@ -76,7 +78,8 @@ def plain(value: object) -> object:
         return value.to_dict()
     if isinstance(value, Window):
         offsets = {
-            n: [[t, p, o] for (t, p), o in getattr(value, n).items()] for n in ("since_offsets", "until_offsets")
+            n: [[t, p, o] for (t, p), o in getattr(value, n).items()]
+            for n in ("since_offsets", "until_offsets")
         }
         return {"since_ms": value.since_ms, "until_ms": value.until_ms} | offsets
     if isinstance(value, pd.Timestamp):

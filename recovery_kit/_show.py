@@ -43,7 +43,12 @@ def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a dash."""
     import pandas as pd
 
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+    if (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and value != value)
+    ):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -57,11 +62,16 @@ def number(value: object, width: int = 60) -> str:
 
 
 def html_card(
-    title: str, facts: Facts, tables: Iterable[tuple[str, pd.DataFrame]] = (), notes: Iterable[str] = ()
+    title: str,
+    facts: Facts,
+    tables: Iterable[tuple[str, pd.DataFrame]] = (),
+    notes: Iterable[str] = (),
 ) -> str:
     """One result as HTML: a title, facts (label, value), notes, and captioned tables of at most 20 rows each."""
     esc = html.escape
-    rows = "".join(f"<tr><th class='t'>{esc(label)}</th><td>{esc(number(v))}</td></tr>" for label, v in facts)
+    rows = "".join(
+        f"<tr><th class='t'>{esc(label)}</th><td>{esc(number(v))}</td></tr>" for label, v in facts
+    )
     warn = "".join(f"<div class='n'>{esc(clean(n))}</div>" for n in notes)
     drawn = "".join(_html_table(caption, table) for caption, table in tables)
     return f"<div class='rk'>{_STYLE}<h4>{esc(clean(title))}</h4><table>{rows}</table>{warn}{drawn}</div>"
@@ -82,7 +92,9 @@ def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
     mark = [" class='t'" if t else "" for t in texts]
     head = "".join(f"<th{m}>{esc(clean(c))}</th>" for c, m in zip(table.columns, mark, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{m}>{esc(number(v))}</td>" for v, m in zip(row, mark, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{m}>{esc(number(v))}</td>" for v, m in zip(row, mark, strict=True))
+        + "</tr>"
         for row in table.head(most).itertuples(index=False, name=None)
     )
     more = f" (first {most} of {len(table):,})" if len(table) > most else ""
@@ -98,7 +110,11 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
     safe = table.copy(deep=False)
     for name, dtype in table.dtypes.items():
-        if not (pd.api.types.is_numeric_dtype(dtype) or "decimal" in str(dtype) or "timestamp" in str(dtype)):
+        if not (
+            pd.api.types.is_numeric_dtype(dtype)
+            or "decimal" in str(dtype)
+            or "timestamp" in str(dtype)
+        ):
             safe[name] = table[name].map(_defuse, na_action="ignore")
     safe.to_csv(path, index=False, lineterminator="\n")
 

@@ -81,7 +81,9 @@ def _frame(source: Any, wanted: set[str], what: str) -> Source:
         try:
             columns[name] = pa.chunked_array(frame[name].to_arrow())
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise TableError(f"{what}, column '{shorten(name)}' mixes types: {shorten(error, 200)}") from error
+            raise TableError(
+                f"{what}, column '{shorten(name)}' mixes types: {shorten(error, 200)}"
+            ) from error
     return Source(pa.table(columns), [str(name) for name in frame.columns], what)
 
 
@@ -104,7 +106,11 @@ def _file(source: str, wanted: set[str], what: str) -> Source:
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
     text = _text(raw, called)
-    return _csv(raw, text, wanted, called) if kind[1].lower() == "csv" else _jsonl(text, wanted, called)
+    return (
+        _csv(raw, text, wanted, called)
+        if kind[1].lower() == "csv"
+        else _jsonl(text, wanted, called)
+    )
 
 
 def _place(source: str, called: str) -> tuple[Any, str]:
@@ -116,7 +122,9 @@ def _place(source: str, called: str) -> tuple[Any, str]:
         filesystem, path = fs.FileSystem.from_uri(source)
     except (pa.ArrowException, OSError):
         # Without its cause, which repeats the URL with whatever secret it holds.
-        raise TableError(f"{called} cannot be opened; expected a path or a URL such as s3://bucket/file.csv") from None
+        raise TableError(
+            f"{called} cannot be opened; expected a path or a URL such as s3://bucket/file.csv"
+        ) from None
     return filesystem, path
 
 
@@ -165,7 +173,9 @@ def _csv(raw: bytes, text: str, wanted: set[str], called: str) -> Source:
         for line, record in _records(text, called):
             if len(record) != len(names):
                 found = f"{len(record)} cells where the header has {len(names)}"
-                raise TableError(f"{called}, line {line:,}: {found}; is a cell with a comma not quoted?") from None
+                raise TableError(
+                    f"{called}, line {line:,}: {found}; is a cell with a comma not quoted?"
+                ) from None
         raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
     return Source(table, names, called, lambda row: f"line {_csv_line(text, called, row):,}")
 
@@ -184,7 +194,9 @@ def _records(text: str, called: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_line(text: str, called: str, row: int) -> int:
-    return next(line for number, (line, _) in enumerate(_records(text, called)) if number == row + 1)
+    return next(
+        line for number, (line, _) in enumerate(_records(text, called)) if number == row + 1
+    )
 
 
 def _jsonl(text: str, wanted: set[str], called: str) -> Source:
@@ -205,16 +217,22 @@ def _jsonl(text: str, wanted: set[str], called: str) -> Source:
         cells = [record.get(name) for record in rows]
         for row, cell in enumerate(cells):
             if cell is not None and not isinstance(cell, str):
-                raise source.fault(row, name, f"holds {shorten(json.dumps(cell))}; expected text or a number")
+                raise source.fault(
+                    row, name, f"holds {shorten(json.dumps(cell))}; expected text or a number"
+                )
         columns[name] = pa.chunked_array([pa.array(cells, pa.large_string())])
     return Source(pa.table(columns), source.names, called, source.where)
 
 
 def _record(said: str, line: int, called: str) -> dict[str, Any]:
     try:
-        record = json.loads(said, parse_float=str, parse_int=str, parse_constant=str)  # text stays exact
+        record = json.loads(
+            said, parse_float=str, parse_int=str, parse_constant=str
+        )  # text stays exact
     except (ValueError, RecursionError) as error:
         raise TableError(f"{called}, line {line:,}: not JSON: {shorten(error)}") from None
     if not isinstance(record, dict):
-        raise TableError(f'{called}, line {line:,}: expected a JSON object, such as {{"key": "a", "total": 5}}')
+        raise TableError(
+            f'{called}, line {line:,}: expected a JSON object, such as {{"key": "a", "total": 5}}'
+        )
     return record

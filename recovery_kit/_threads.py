@@ -15,7 +15,9 @@ MOST = 4
 """Threads, at most: so many read faster than one connection brings anything."""
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
     """Each item with what ``work`` makes of it, in the items' order; on as many threads as there are processors.
 
     Pays where work leaves the interpreter's lock alone. One item more than there are threads is under way at most, for

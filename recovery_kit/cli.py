@@ -49,12 +49,17 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 def _demo(given: argparse.Namespace) -> int:
     from recovery_kit.run import demo
 
-    print("recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it", flush=True)
+    print(
+        "recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it",
+        flush=True,
+    )
     outcome = demo(given.run_dir)
     print(outcome)
     if outcome.exit_code != errors.DIVERGED:  # the incident is there to be found
         return outcome.exit_code or errors.ERROR
-    print(f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a notebook's parameters.")
+    print(
+        f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a notebook's parameters."
+    )
     return 0
 
 
@@ -70,7 +75,11 @@ def _run(given: argparse.Namespace) -> int:
         outcome = run(settings, cell_timeout=given.cell_timeout, fail_on=by)
     except RecoveryKitError as error:
         if given.json:
-            line = {"event": "recovery-kit run", "exit_code": error.exit_code, "error": _show.clean(error)}
+            line = {
+                "event": "recovery-kit run",
+                "exit_code": error.exit_code,
+                "error": _show.clean(error),
+            }
             print(json.dumps(line), flush=True)
         raise
     print(json_line(outcome.manifest, outcome.summary) if given.json else outcome, flush=True)
@@ -98,7 +107,8 @@ def _purge(given: argparse.Namespace) -> int:
             return errors.ERROR
     left = purge(folder)
     print(
-        f"Deleted what runs kept in {folder}." + (f" Still there: {', '.join(map(_show.clean, left))}" if left else "")
+        f"Deleted what runs kept in {folder}."
+        + (f" Still there: {', '.join(map(_show.clean, left))}" if left else "")
     )
     return 0
 
@@ -118,8 +128,12 @@ def _sandbox(given: argparse.Namespace) -> int:
     with demo() as broker:
         if given.during:
             return subprocess.call(given.during)
-        print(f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic {broker.topic}")
-        print("Point a notebook at it with these parameters (or leave bootstrap_servers empty, which means the same):")
+        print(
+            f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic {broker.topic}"
+        )
+        print(
+            "Point a notebook at it with these parameters (or leave bootstrap_servers empty, which means the same):"
+        )
         defaults = Settings()
         for name, value in Settings().on_demo(broker).to_dict().items():
             if value != getattr(defaults, name):
@@ -140,7 +154,9 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ParameterError(f"{path} cannot be read as YAML: {error}") from None
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-            raise ParameterError(f"{path} holds no parameters; expected lines such as `topic: ledger-events`")
+            raise ParameterError(
+                f"{path} holds no parameters; expected lines such as `topic: ledger-events`"
+            )
         values |= found
     return values | {name: Settings.parse(name, text) for name, text in given.parameter}
 
@@ -150,7 +166,9 @@ _CHECKED = ("bootstrap_servers", "topic", "client_config")
 
 def _seconds(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; a run always has a limit")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds; a run always has a limit"
+        )
     return int(text)
 
 
@@ -161,10 +179,20 @@ def _how_to_run(run: argparse.ArgumentParser) -> None:
         "keys or more), amount=1000.00 (absolute differences of so much or more), incomplete; may be given again",
     )  # fmt: skip
     run.add_argument(
-        "--cell-timeout", type=_seconds, default=3600, help="seconds a cell may take (default: %(default)s)"
+        "--cell-timeout",
+        type=_seconds,
+        default=3600,
+        help="seconds a cell may take (default: %(default)s)",
     )
-    run.add_argument("--json", action="store_true", help="print one line of JSON, for log collectors, and nothing else")
-    run.add_argument("--metrics", help="where to write metrics.prom a second time, for Prometheus' textfile collector")
+    run.add_argument(
+        "--json",
+        action="store_true",
+        help="print one line of JSON, for log collectors, and nothing else",
+    )
+    run.add_argument(
+        "--metrics",
+        help="where to write metrics.prom a second time, for Prometheus' textfile collector",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -175,30 +203,46 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     demo = commands.add_parser(
-        "demo", help="start a Kafka, simulate an incident on it, run the notebooks on that", parents=[common]
+        "demo",
+        help="start a Kafka, simulate an incident on it, run the notebooks on that",
+        parents=[common],
     )
-    demo.add_argument("--run-dir", default="runs/demo", help="folder to keep the run in (default: %(default)s)")
+    demo.add_argument(
+        "--run-dir", default="runs/demo", help="folder to keep the run in (default: %(default)s)"
+    )
     demo.set_defaults(command=_demo)
 
-    run = commands.add_parser("run", help="run the notebooks into a run directory", epilog=_EPILOG, parents=[common])
+    run = commands.add_parser(
+        "run", help="run the notebooks into a run directory", epilog=_EPILOG, parents=[common]
+    )
     _how_to_run(run)
 
     history = commands.add_parser(
-        "history", help="what is new, resolved and persisting over a folder of run directories", parents=[common]
+        "history",
+        help="what is new, resolved and persisting over a folder of run directories",
+        parents=[common],
     )
     history.add_argument("runs", help="folder of run directories")
-    history.add_argument("--topic", default="", help="look at the runs of this topic (default: that of the last run)")
+    history.add_argument(
+        "--topic", default="", help="look at the runs of this topic (default: that of the last run)"
+    )
     history.set_defaults(command=_history)
 
-    purge = commands.add_parser("purge", help="delete what runs kept in a run directory", parents=[common])
+    purge = commands.add_parser(
+        "purge", help="delete what runs kept in a run directory", parents=[common]
+    )
     purge.add_argument("run_dir", help="the run directory")
     purge.add_argument("--yes", action="store_true", help="do not ask")
     purge.set_defaults(command=_purge)
 
     check = commands.add_parser(
-        "check", help="look whether a topic can be read, and whether its messages fit", parents=[common]
+        "check",
+        help="look whether a topic can be read, and whether its messages fit",
+        parents=[common],
     )
-    check.add_argument("--bootstrap-servers", help="host:port of the cluster, several joined by commas")
+    check.add_argument(
+        "--bootstrap-servers", help="host:port of the cluster, several joined by commas"
+    )
     check.add_argument("--topic", help="topic to look at, several joined by commas")
     check.add_argument("--client-config", help="path of a client.properties file")
     for command, what in ((run, _run), (check, _check)):
@@ -206,12 +250,20 @@ def _parser() -> argparse.ArgumentParser:
         command.description = "parameters:\n" + "\n".join(
             f"  {f.name:<18} {f.metadata['help']}" for f in dataclasses.fields(Settings)
         )
-        command.add_argument("-f", "--file", action="append", default=[], help="YAML file with parameters")
-        command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+        command.add_argument(
+            "-f", "--file", action="append", default=[], help="YAML file with parameters"
+        )
+        command.add_argument(
+            "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+        )
         command.set_defaults(command=what)
 
-    sandbox = commands.add_parser("sandbox", help="keep a Kafka with the simulated incident up", parents=[common])
-    sandbox.add_argument("during", nargs="*", metavar="-- command", help="run this while it is up, then end")
+    sandbox = commands.add_parser(
+        "sandbox", help="keep a Kafka with the simulated incident up", parents=[common]
+    )
+    sandbox.add_argument(
+        "during", nargs="*", metavar="-- command", help="run this while it is up, then end"
+    )
     sandbox.set_defaults(command=_sandbox)
     return parser
 

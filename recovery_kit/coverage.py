@@ -46,7 +46,9 @@ def table(coverage: list[Row]) -> pa.Table:
 class Gather:
     """Collects what the spans deliver, and says in the end what it amounts to."""
 
-    def __init__(self, schema: EventSchema, cut: Window, spans: list[Span], allow_incomplete: bool) -> None:
+    def __init__(
+        self, schema: EventSchema, cut: Window, spans: list[Span], allow_incomplete: bool
+    ) -> None:
         self.schema, self.window, self.spans, self.allow = schema, cut, spans, allow_incomplete
         self.reader = Reader(schema, cut.since_ms, cut.until_ms)
         self.events: dict[str, list[pa.RecordBatch]] = {str(s): [] for s in spans}
@@ -94,7 +96,11 @@ class Gather:
         for s in self.spans:
             t, name = s.tally, str(s)
             events = sum(batch.num_rows for batch in self.events[name])
-            rejects, tombstones, outside = len(self.rejects[name]), len(self.tombstones[name]), self.outside[name]
+            rejects, tombstones, outside = (
+                len(self.rejects[name]),
+                len(self.tombstones[name]),
+                self.outside[name],
+            )
             unread = s.end - t.position
             offsets = (t.delivered, t.control, t.aborted, t.removed, s.lost, unread)
             if sum(offsets) != s.end - s.start or min(offsets) < 0:
@@ -156,7 +162,9 @@ class Gather:
             ranges = ", ".join(f"{first} to {behind - 1}" for first, behind in s.raced[:4])
             return f"{s}: offsets {ranges} went during the read"
         if verdict == "compacted":
-            return f"{s}: {s.tally.removed:,} of {s.end - s.start:,} offsets hold no record any more"
+            return (
+                f"{s}: {s.tally.removed:,} of {s.end - s.start:,} offsets hold no record any more"
+            )
         return f"{s}: stopped at offset {s.tally.position} of {s.end}, {s.obstacle}"
 
     def _way_on(self, verdict: str, bad: list[Span]) -> str:

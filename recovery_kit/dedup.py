@@ -67,7 +67,9 @@ class Dedup:
         from recovery_kit import _frames
 
         conflicts, back = _frames.opened(self.conflicts, what="conflicts")
-        dearest = back(_frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect"))
+        dearest = back(
+            _frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect")
+        )
         tables = _frames.shown("Conflicting copies, those worth most first", dearest)
         return html_card("Dedup", self._facts(), tables, self._notes())
 
@@ -85,7 +87,11 @@ class Dedup:
             return []
         conflicts, _ = _columns.entered(self.conflicts, what="conflicts")
         ids = pc.count_distinct(conflicts["event_id"]).as_py()
-        choice = "no copy was chosen" if self.on_conflict == "reject" else f"the {self.on_conflict} copy was chosen"
+        choice = (
+            "no copy was chosen"
+            if self.on_conflict == "reject"
+            else f"the {self.on_conflict} copy was chosen"
+        )
         return [
             f"{_ids(ids)} came with more than one content: {choice} (on_conflict={self.on_conflict!r}). "
             f"The column worth says what each copy would add to the sum over all keys."
@@ -128,7 +134,9 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     """
     if on_conflict not in ON_CONFLICT:
         near = did_you_mean(str(on_conflict), list(ON_CONFLICT))
-        raise ParameterError(f"on_conflict is {on_conflict!r}; expected one of {', '.join(ON_CONFLICT)}.{near}")
+        raise ParameterError(
+            f"on_conflict is {on_conflict!r}; expected one of {', '.join(ON_CONFLICT)}.{near}"
+        )
     given = _columns.Kept.whole(events, what="events")
     _columns.require(given.table, _columns.EVENT_KINDS, what="events")
     scale = given.table.schema.field("effect").type.scale
@@ -151,7 +159,9 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     }
     if counts["events"] != sum(counts[name] for name in ("unique", "redelivered", "conflicting")):
         raise IdentityError(f"events = unique + redelivered + conflicting does not hold: {counts}")
-    redelivered, conflicts = (_columns.of_arrow(table, given.form) for table in (redelivered, conflicts))
+    redelivered, conflicts = (
+        _columns.of_arrow(table, given.form) for table in (redelivered, conflicts)
+    )
     return Dedup(kept, redelivered, conflicts, on_conflict, counts)
 
 
@@ -183,7 +193,10 @@ def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
 
 
 def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
-    topic, partition, offset = _numbers(copies, "topic", ranked=True), *(values(copies[n]) for n in PLACE[1:])
+    topic, partition, offset = (
+        _numbers(copies, "topic", ranked=True),
+        *(values(copies[n]) for n in PLACE[1:]),
+    )
     time = values(copies["time"].cast(pa.int64()))
     by_id = np.lexsort((offset, partition, topic, time, ids))
     edges = np.flatnonzero(np.diff(ids[by_id], prepend=-1, append=len(copies)))
@@ -204,12 +217,16 @@ def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
     if on_conflict == "last":
         chosen = np.where(disputed, edges[1:][group] - 1, chosen)
         same = like(chosen)
-    verdict = np.where(same, np.where(chosen == np.arange(len(copies)), CHOSEN, REDELIVERED), CONFLICTING)
+    verdict = np.where(
+        same, np.where(chosen == np.arange(len(copies)), CHOSEN, REDELIVERED), CONFLICTING
+    )
     chosen = by_id[chosen]
     if on_conflict == "reject":
         verdict[disputed], chosen = CONFLICTING, np.where(disputed, -1, chosen)
     back = np.argsort(by_id)
-    return _Judged(verdict[back], disputed[back], chosen[back], np.lexsort((offset, partition, topic)), by_id)
+    return _Judged(
+        verdict[back], disputed[back], chosen[back], np.lexsort((offset, partition, topic)), by_id
+    )
 
 
 def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
@@ -224,11 +241,15 @@ def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     rows = rows[np.argsort(_numbers(names, "event_id", ranked=True), kind="stable")]
     chosen = judged.chosen[rows]
     effects = _columns.words(copies["effect"], scale)
-    chosen_effects = np.where((chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0)
+    chosen_effects = np.where(
+        (chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0
+    )
     table = copies.take(column(rows))
     table = table.append_column("verdict", _VERDICTS.take(column(judged.verdict[rows])))
     table = table.append_column("chosen_effect", _columns.decimals(chosen_effects, scale))
-    return table.append_column("worth", _columns.decimals(_columns.minus(effects[rows], chosen_effects), scale))
+    return table.append_column(
+        "worth", _columns.decimals(_columns.minus(effects[rows], chosen_effects), scale)
+    )
 
 
 def _check_places(table: pa.Table) -> None:
@@ -267,7 +288,9 @@ def _in_log_order(table: pa.Table) -> bool:
         for rows in map(slice, [0, *edges.tolist()], [*edges.tolist(), len(batch)]):
             place = names[int(codes[rows.start])].as_py(), int(partitions[rows.start])
             here = offsets[rows]
-            if here[0] <= behind.get(place, -1) or (here[1:] <= here[:-1]).any():  # a difference may wrap
+            if (
+                here[0] <= behind.get(place, -1) or (here[1:] <= here[:-1]).any()
+            ):  # a difference may wrap
                 return False
             behind[place] = int(here[-1])
     return True
@@ -283,7 +306,9 @@ def _conflict_message(conflicts: pa.Table, most: int = 3) -> str:
             for row in [row for row in rows if row["event_id"] == event_id][:most]
         )
         lines.append(f"  {_shown(event_id)}: {said}")
-    lines.append('on_conflict="first", "last" or "reject" settles them and lists every copy in .conflicts')
+    lines.append(
+        'on_conflict="first", "last" or "reject" settles them and lists every copy in .conflicts'
+    )
     return "\n".join(lines)
 
 

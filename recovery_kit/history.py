@@ -23,7 +23,9 @@ from recovery_kit.purge import is_run
 if TYPE_CHECKING:
     import polars as pl
 
-PARAMETERS = {"runs": "folder of run directories, as recovery-kit run leaves them; empty: an example"}
+PARAMETERS = {
+    "runs": "folder of run directories, as recovery-kit run leaves them; empty: an example"
+}
 """The parameters of the notebook 06_history: name to help."""
 
 COMPARED = "compared"
@@ -36,15 +38,31 @@ _STATES = {
 }
 _COVERAGE = pa.schema(
     {
-        **{"run": pa.string(), "topic": pa.string(), "partition": pa.int64(), "verdict": pa.string()},
-        **{n: pa.int64() for n in ("log_start", "start", "end", "delivered", "removed", "lost", "unread")},
+        **{
+            "run": pa.string(),
+            "topic": pa.string(),
+            "partition": pa.int64(),
+            "verdict": pa.string(),
+        },
+        **{
+            n: pa.int64()
+            for n in ("log_start", "start", "end", "delivered", "removed", "lost", "unread")
+        },
     }
 )
 _AMOUNTS = ("net_difference", "absolute_difference", *(f"{name}_amount" for name in CHANGES))
 _SAME = ("topic", "key_field", "partitions")
 """Parameters that say which log, by which key: runs that differ in one are not set side by side."""
 
-_TOLD = ("tolerance", "on_conflict", "id_field", "type_field", "value_field", "time_field", "effects")
+_TOLD = (
+    "tolerance",
+    "on_conflict",
+    "id_field",
+    "type_field",
+    "value_field",
+    "time_field",
+    "effects",
+)
 """Parameters that may move a total: where two runs differ in one, a note says so."""
 
 
@@ -89,11 +107,22 @@ class History:
         for run in self.runs.tail(20).to_dict("records"):
             code = "–" if pd.isna(run["exit_code"]) else run["exit_code"]
             size = f"{_show.number(run['divergent']):>7} divergent  {_money(run['absolute_difference']):>18}"
-            rows.append(f"  {_show.shorten(run['run'], 24):<24}  exit {code:>3}  {size}  {run['state']}")
+            rows.append(
+                f"  {_show.shorten(run['run'], 24):<24}  exit {code:>3}  {size}  {run['state']}"
+            )
         return "\n".join(rows)
 
     def _repr_html_(self) -> str:
-        told = ("run", "exit_code", "state", "verdict", "divergent", *CHANGES, "absolute_difference", "net_difference")
+        told = (
+            "run",
+            "exit_code",
+            "state",
+            "verdict",
+            "divergent",
+            *CHANGES,
+            "absolute_difference",
+            "net_difference",
+        )
         runs = self.runs[list(told)].tail(20)
         tables = [("Runs, oldest first", runs)] if len(runs) else []
         return _show.html_card(self._title(), self._facts(), tables, self.notes)
@@ -108,11 +137,16 @@ class History:
         last = compared.iloc[-1]
         facts: list[tuple[str, object]] = [
             ("last compared run", f"{last['run']}, exit code {last['exit_code']}"),
-            ("divergent keys", f"{last['divergent']:,}, {_money(last['absolute_difference'])} in absolute differences"),
+            (
+                "divergent keys",
+                f"{last['divergent']:,}, {_money(last['absolute_difference'])} in absolute differences",
+            ),
         ]
         if len(compared) > 1:
             facts += [("against", str(compared.iloc[-2]["run"]))]
-            facts += [(name, f"{last[name]:,} keys, {_money(last[f'{name}_amount'])}") for name in CHANGES]
+            facts += [
+                (name, f"{last[name]:,} keys, {_money(last[f'{name}_amount'])}") for name in CHANGES
+            ]
         return facts
 
 
@@ -147,8 +181,12 @@ def history(folder: str | Path = "", *, topic: str = "") -> History:
         raise ParameterError(f"{place} is no folder; expected one that holds run directories")
     found = [_look(path) for path in sorted(place.iterdir()) if path.is_dir() and _begun(path)]
     if not found:
-        raise ParameterError(f"{place} holds no run directory; expected folders that `recovery-kit run` made")
-    whole = sorted((run for run in found if run["manifest"]), key=lambda run: str(run["manifest"]["started"]))
+        raise ParameterError(
+            f"{place} holds no run directory; expected folders that `recovery-kit run` made"
+        )
+    whole = sorted(
+        (run for run in found if run["manifest"]), key=lambda run: str(run["manifest"]["started"])
+    )
     if topic:
         whole = [run for run in whole if run["manifest"]["parameters"]["topic"] == topic]
     wanted = _identity(whole[-1]["manifest"]) if whole else None
@@ -181,7 +219,9 @@ def _look(path: Path) -> dict[str, Any]:
         told = manifest.read(path)
         summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
     except RunError as error:
-        why = "no manifest.json" if not (path / manifest.NAME).exists() else _show.shorten(error, 200)
+        why = (
+            "no manifest.json" if not (path / manifest.NAME).exists() else _show.shorten(error, 200)
+        )
         return {"run": path.name, "manifest": None, "state": f"not whole: {why}"}
     found = summary.get("reconciliation", {})
     names = ("net_difference", "absolute_difference")
@@ -230,7 +270,9 @@ def _compare(runs: list[dict[str, Any]]) -> pa.Table:
             run |= {name: len(part), f"{name}_amount": size or Decimal(0)}
     if changes is None:
         text = pa.large_string()
-        return pa.schema({"key": text, "change": text, "before": kind, "now": kind, "moved": kind}).empty_table()
+        return pa.schema(
+            {"key": text, "change": text, "before": kind, "now": kind, "moved": kind}
+        ).empty_table()
     return changes
 
 
@@ -243,7 +285,9 @@ def _changes(before: pa.Table, now: pa.Table, kind: pa.DataType) -> pa.Table:
 
     def side(table: pa.Table, name: str) -> pl.DataFrame:
         return pl.DataFrame(
-            pa.table({"key": table["key"].cast(pa.large_string()), name: table["difference"].cast(kind)})
+            pa.table(
+                {"key": table["key"].cast(pa.large_string()), name: table["difference"].cast(kind)}
+            )
         )
 
     both = side(now, "now").join(side(before, "before"), on="key", how="full", coalesce=True)
@@ -264,12 +308,19 @@ def _runs(rows: list[dict[str, Any]]) -> pa.Table:
     money = _money_type(-int(amount.as_tuple().exponent) for amount in said)
     text, whole = pa.string(), pa.int64()
     kinds = {
-        **{"run": text, "started": pa.timestamp("ms", "UTC"), "seconds": pa.float64(), "exit_code": whole},
+        **{
+            "run": text,
+            "started": pa.timestamp("ms", "UTC"),
+            "seconds": pa.float64(),
+            "exit_code": whole,
+        },
         **{"state": text, "verdict": text, "delivered": whole},
         **dict.fromkeys(("keys", "divergent", *CHANGES), whole),
         **dict.fromkeys(_AMOUNTS, money),
     }
-    return pa.Table.from_pylist([{name: row.get(name) for name in kinds} for row in rows], pa.schema(kinds))
+    return pa.Table.from_pylist(
+        [{name: row.get(name) for name in kinds} for row in rows], pa.schema(kinds)
+    )
 
 
 def _money_type(scales: Iterable[int]) -> pa.DataType:

@@ -33,7 +33,9 @@ class FailOn:
     incomplete: bool = True
 
     def __str__(self) -> str:
-        named = [f"{n}={v}" for n, v in (("keys", self.keys), ("amount", self.amount)) if v is not None]
+        named = [
+            f"{n}={v}" for n, v in (("keys", self.keys), ("amount", self.amount)) if v is not None
+        ]
         return ", ".join([*named, *(["incomplete"] if self.incomplete else [])])
 
 
@@ -85,5 +87,9 @@ def _threshold(name: str, value: str, text: str) -> object:
             amount = Decimal(0)
         if amount.is_finite() and amount > 0:
             return amount
-    near = "" if name in ("keys", "amount", "incomplete") else did_you_mean(name, ["keys", "amount", "incomplete"])
+    near = (
+        ""
+        if name in ("keys", "amount", "incomplete")
+        else did_you_mean(name, ["keys", "amount", "incomplete"])
+    )
     raise ParameterError(f"--fail-on is {text!r}; expected {_FORMS}, with a number above 0.{near}")

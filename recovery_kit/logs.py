@@ -30,14 +30,18 @@ def log_to_stderr(level: str) -> None:
     for handler in [h for h in root.handlers if isinstance(h, _ToStderr)]:
         root.removeHandler(handler)
     handler = _ToStderr()
-    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    handler.setFormatter(
+        _Line("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    )
     root.addHandler(handler)
     root.setLevel(level.upper())
     keep_secrets_out_of_logs()
     for name in _NOISY:
         logging.getLogger(name).setLevel(_THEIRS[level])
     # kafka-python would log whole responses, and with them messages.
-    logging.getLogger("kafka.protocol").setLevel(max(logging.INFO, logging.getLogger("kafka").level))
+    logging.getLogger("kafka.protocol").setLevel(
+        max(logging.INFO, logging.getLogger("kafka").level)
+    )
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

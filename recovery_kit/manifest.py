@@ -117,8 +117,14 @@ def read(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} holds no whole run: it has no {NAME}, which is written last")
     found = read_json(path)
-    if missing := [name for name in ("exit_code", "started", "ended", "outputs", "parameters") if name not in found]:
-        raise RunError(f"{path} is not what a run of this kit writes: it lacks {', '.join(missing)}")
+    if missing := [
+        name
+        for name in ("exit_code", "started", "ended", "outputs", "parameters")
+        if name not in found
+    ]:
+        raise RunError(
+            f"{path} is not what a run of this kit writes: it lacks {', '.join(missing)}"
+        )
     return found
 
 
@@ -126,7 +132,11 @@ def altered(folder: Path, manifest: Mapping[str, Any], *names: str) -> list[str]
     """Those of a run's files that are no longer what the run left; all of them are looked at when none is named."""
     told = {row["file"]: row["sha256"] for row in manifest["outputs"]}
     look = names or tuple(told)
-    return [n for n in look if n not in told or not (folder / n).is_file() or _digest(folder / n)[1] != told[n]]
+    return [
+        n
+        for n in look
+        if n not in told or not (folder / n).is_file() or _digest(folder / n)[1] != told[n]
+    ]
 
 
 def now() -> str:
@@ -141,7 +151,11 @@ def _input_digest(path: str) -> tuple[int | None, str | None]:
     if found.is_file():
         return _digest(found)
     if found.is_dir():  # a Parquet data set: its files' names and digests
-        parts = [(p.relative_to(found).as_posix(), *_digest(p)) for p in sorted(found.rglob("*")) if p.is_file()]
+        parts = [
+            (p.relative_to(found).as_posix(), *_digest(p))
+            for p in sorted(found.rglob("*"))
+            if p.is_file()
+        ]
         names = "".join(f"{digest}  {name}\n" for name, _, digest in parts)
         return sum(size for _, size, _ in parts), hashlib.sha256(names.encode()).hexdigest()
     return None, None  # reading it will say so
@@ -174,7 +188,11 @@ def _hashed(blocks: Iterator[bytes]) -> tuple[int, str]:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):  # no git here, or a slow disk
         return None

@@ -42,7 +42,10 @@ def room() -> Room:
     """What there is room for: what the machine has, a control group (a container's) allows, or the address space."""
     import psutil
 
-    found = [Room(psutil.virtual_memory().available, "what this machine has available"), *control_groups()]
+    found = [
+        Room(psutil.virtual_memory().available, "what this machine has available"),
+        *control_groups(),
+    ]
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     if most != resource.RLIM_INFINITY:
         left = most - psutil.Process().memory_info().vms
@@ -57,7 +60,9 @@ _FILES = {
 }
 
 
-def control_groups(own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> Iterator[Room]:
+def control_groups(
+    own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> Iterator[Room]:
     """What each control group that this process is in, or that holds such a one, leaves; of version 1 or 2.
 
     Limits of Linux's cgroups: a container has its own, a scheduler's job too. One without a limit is left out.
@@ -70,7 +75,10 @@ def control_groups(own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("
             for folder in (g for g in (group, *group.parents) if g.is_relative_to(base)):
                 # In a container the path is often the host's, and only the mounted folder itself is there.
                 if (free := _left(folder, *names)) is not None:
-                    yield Room(free, "what the memory limit of its control group (of a container, or a job) leaves")
+                    yield Room(
+                        free,
+                        "what the memory limit of its control group (of a container, or a job) leaves",
+                    )
 
 
 def _left(group: Path, limit: str, use: str, idle: str) -> int | None:
@@ -123,7 +131,12 @@ class Watch:
     """
 
     def __init__(
-        self, spans: list[Span], kept: Mapping[str, int], *, until: bool, room: Callable[[], Room] = room
+        self,
+        spans: list[Span],
+        kept: Mapping[str, int],
+        *,
+        until: bool,
+        room: Callable[[], Room] = room,
     ) -> None:
         self._spans, self._kept, self._until, self._room = spans, kept, until, room
         self._next = EVERY
@@ -135,7 +148,9 @@ class Watch:
             return
         self._next = kept + EVERY
         parts = [
-            Part(s.tally.accounted, s.end - s.start - s.lost - s.tally.accounted, self._kept[str(s)])
+            Part(
+                s.tally.accounted, s.end - s.start - s.lost - s.tally.accounted, self._kept[str(s)]
+            )
             for s in self._spans
         ]
         found, ahead = self._room(), 0 if self._until else to_come(parts)
@@ -146,7 +161,11 @@ class Watch:
     def _said(self, parts: list[Part], kept: int, need: int, found: Room) -> str:
         done, ahead = sum(p.done for p in parts), sum(p.ahead for p in parts)
         delivered = sum(s.tally.delivered for s in self._spans)
-        what = "the steps after the replay alone" if self._until else "the rest, and the steps after the replay,"
+        what = (
+            "the steps after the replay alone"
+            if self._until
+            else "the rest, and the steps after the replay,"
+        )
         fewer = "fewer partitions at a time (partitions), " if len(parts) > 1 else ""
         return (
             f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of {done + ahead:,} offsets, and "

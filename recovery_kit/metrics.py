@@ -11,7 +11,17 @@ from recovery_kit._keep import plain
 
 NAME = "metrics.prom"
 
-_COUNTS = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
+_COUNTS = (
+    "delivered",
+    "events",
+    "outside",
+    "rejects",
+    "tombstones",
+    "control",
+    "aborted",
+    "removed",
+    "lost",
+)
 _OFFSETS = ("log_start", "start", "end", "position", "high_watermark")
 
 Samples = Iterable[tuple[Mapping[str, object], object]]
@@ -28,9 +38,16 @@ def exposition(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     topic = manifest["parameters"]["topic"]
     lines = []
     for name, help_, samples in _families(manifest, summary):
-        shown = [_sample(f"recovery_kit_{name}", {"topic": topic, **labels}, value) for labels, value in samples]
+        shown = [
+            _sample(f"recovery_kit_{name}", {"topic": topic, **labels}, value)
+            for labels, value in samples
+        ]
         if shown:
-            lines += [f"# HELP recovery_kit_{name} {help_}", f"# TYPE recovery_kit_{name} gauge", *shown]
+            lines += [
+                f"# HELP recovery_kit_{name} {help_}",
+                f"# TYPE recovery_kit_{name} gauge",
+                *shown,
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +67,9 @@ def json_line(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return json.dumps(told, default=plain)
 
 
-def _families(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Samples]]:
+def _families(
+    manifest: Mapping[str, Any], summary: Mapping[str, Any]
+) -> Iterator[tuple[str, str, Samples]]:
     code = manifest["code"]
     about = {"version": code["version"], "commit": code["commit"] or "", "host": manifest["host"]}
     yield "run_info", "Which code ran, and where.", [(about, 1)]
@@ -83,7 +102,11 @@ def _families(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterat
         return
     counts = (({"kind": name}, summary["replay"][name]) for name in _COUNTS)
     yield "replay_offsets", "Offsets and messages of the log by kind.", counts
-    yield "events", "Events by what dedup said.", (({"kind": k}, n) for k, n in summary["dedup"].items())
+    yield (
+        "events",
+        "Events by what dedup said.",
+        (({"kind": k}, n) for k, n in summary["dedup"].items()),
+    )
     found = summary["reconciliation"]
     yield "keys", "Keys by status.", (({"status": s}, n) for s, n in found["statuses"].items())
     yield "divergent_keys", "Keys to look at.", [({}, found["divergent"])]

@@ -132,7 +132,9 @@ class Reader:
         tombstones are kept whatever their time, for theirs cannot be known for certain.
     """
 
-    def __init__(self, schema: EventSchema, since: int | None = None, until: int | None = None) -> None:
+    def __init__(
+        self, schema: EventSchema, since: int | None = None, until: int | None = None
+    ) -> None:
         self.schema = schema
         self._columns = pa.schema(schema.arrow_types)
         self._types = texts(list(schema.effects), pa.string())
@@ -145,8 +147,16 @@ class Reader:
             schema.decimals, TIME_UNITS[schema.time_unit], schema.key is None, schema.time is None,
             _NEVER if since is None else since, -_NEVER if until is None else until,
         )  # fmt: skip
-        self._state[[at.NAMES, at.EDGES, at.EDGE_COUNT]] = address(names), address(edges), len(edges)
-        self._state[[at.TYPE_NAMES, at.TYPES, at.TYPE_COUNT]] = address(type_names), address(types), len(types)
+        self._state[[at.NAMES, at.EDGES, at.EDGE_COUNT]] = (
+            address(names),
+            address(edges),
+            len(edges),
+        )
+        self._state[[at.TYPE_NAMES, at.TYPES, at.TYPE_COUNT]] = (
+            address(type_names),
+            address(types),
+            len(types),
+        )
         self._state[[at.NO_KEY, at.NO_KEY_LEN]] = address(no_key), len(no_key)
         self._rooms = threading.local()
         self._same: dict[int, pa.Array] = {}
@@ -165,10 +175,17 @@ class Reader:
             The events as a RecordBatch with the columns of ``EventSchema.arrow_types``, in offset order.
         """
         kernels, state, m, n = load(), self._state.copy(), messages, len(messages)
-        arrays = [np.ascontiguousarray(a) for a in (m.value_at, m.value_len, m.key_at, m.key_len, m.time, m.offset)]
+        arrays = [
+            np.ascontiguousarray(a)
+            for a in (m.value_at, m.value_len, m.key_at, m.key_len, m.time, m.offset)
+        ]
         state[[at.BUFFER, at.N]] = address(m.buffer), n
-        state[[at.VALUE_AT, at.VALUE_LEN, at.KEY_AT, at.KEY_LEN, at.TIME, at.OFFSET]] = [address(a) for a in arrays]
-        columns = self._make_room(state, n, int(np.maximum(m.value_len, 0).sum()), int(np.maximum(m.key_len, 0).sum()))
+        state[[at.VALUE_AT, at.VALUE_LEN, at.KEY_AT, at.KEY_LEN, at.TIME, at.OFFSET]] = [
+            address(a) for a in arrays
+        ]
+        columns = self._make_room(
+            state, n, int(np.maximum(m.value_len, 0).sum()), int(np.maximum(m.key_len, 0).sum())
+        )
         rejects, tombstones = [], []
         while why := kernels.scan(address(state)):
             i = int(state[at.NEXT])
@@ -183,9 +200,13 @@ class Reader:
                 continue
             _add(kernels, state, i, row, columns)
         first = int(state[at.FIRST_TIME]) if state[at.ANY] else None
-        return Read(self._batch(m, state, columns), rejects, tombstones, int(state[at.OUTSIDE]), first)
+        return Read(
+            self._batch(m, state, columns), rejects, tombstones, int(state[at.OUTSIDE]), first
+        )
 
-    def _make_room(self, state: Ints, n: int, value_bytes: int, key_bytes: int) -> dict[int, np.ndarray]:
+    def _make_room(
+        self, state: Ints, n: int, value_bytes: int, key_bytes: int
+    ) -> dict[int, np.ndarray]:
         """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
         room = self._room
         columns: dict[int, np.ndarray] = {
@@ -197,7 +218,9 @@ class Reader:
             at.TIMES: np.empty(n, np.int64),
             at.OFFSETS: np.empty(n, np.int64),
             at.IDS: room("ids", value_bytes, np.uint8),
-            at.KEYS: room("keys", max(value_bytes, key_bytes + n * int(state[at.NO_KEY_LEN])), np.uint8),
+            at.KEYS: room(
+                "keys", max(value_bytes, key_bytes + n * int(state[at.NO_KEY_LEN])), np.uint8
+            ),
             at.FOUND: room("found", 15, np.int64),
             at.STACK: room("stack", at.MAX_DEPTH, np.int64),
         }
@@ -226,14 +249,22 @@ class Reader:
 
         def buffer(place: int, cells: int = rows) -> pa.Buffer:
             whole = columns[place]
-            return pa.py_buffer(whole if cells == len(whole) else whole[:cells].copy())  # a view would keep the whole
+            return pa.py_buffer(
+                whole if cells == len(whole) else whole[:cells].copy()
+            )  # a view would keep the whole
 
         def numbers(name: str, place: int) -> pa.Array:
-            return pa.Array.from_buffers(self._columns.field(name).type, rows, [None, buffer(place)])
+            return pa.Array.from_buffers(
+                self._columns.field(name).type, rows, [None, buffer(place)]
+            )
 
         def words(starts: int, data: int) -> pa.Array:
-            own = columns[data][: int(columns[starts][rows])].copy()  # the next read writes over the room
-            return pa.Array.from_buffers(pa.large_string(), rows, [None, buffer(starts, rows + 1), pa.py_buffer(own)])
+            own = columns[data][
+                : int(columns[starts][rows])
+            ].copy()  # the next read writes over the room
+            return pa.Array.from_buffers(
+                pa.large_string(), rows, [None, buffer(starts, rows + 1), pa.py_buffer(own)]
+            )
 
         codes = pa.Array.from_buffers(pa.int32(), rows, [None, buffer(at.CODES)])
         arrays = [
@@ -264,12 +295,19 @@ def _place(messages: Messages, i: int) -> dict[str, object]:
 
 def _add(kernels: Any, state: Ints, i: int, row: Row, columns: dict[int, np.ndarray]) -> None:
     """Add a row of the exact reader where the scan would have."""
-    id_, key = np.frombuffer(row.id.encode(), np.uint8), np.frombuffer((row.key or "").encode(), np.uint8)
+    id_, key = (
+        np.frombuffer(row.id.encode(), np.uint8),
+        np.frombuffer((row.key or "").encode(), np.uint8),
+    )
     key_len = -1 if row.key is None else len(key)
-    at_row = kernels.add(address(state), i, address(id_), len(id_), row.code, address(key), key_len, row.time)
+    at_row = kernels.add(
+        address(state), i, address(id_), len(id_), row.code, address(key), key_len, row.time
+    )
     if at_row >= 0:
         for place, amount in ((at.AMOUNTS, row.amount), (at.EFFECTS, row.effect)):
-            columns[place][at_row] = np.frombuffer(amount.to_bytes(16, "little", signed=True), np.int64)
+            columns[place][at_row] = np.frombuffer(
+                amount.to_bytes(16, "little", signed=True), np.int64
+            )
 
 
 def _plan(schema: EventSchema) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +325,13 @@ def _plan(schema: EventSchema) -> tuple[np.ndarray, np.ndarray]:
                 nodes[step] = len(nodes)
             name = step[-1].encode()
             number = ("id", "type", "value", "key", "time").index(role)
-            edges[step] = [nodes[step[:-1]], len(names), len(name), -1 if leaf else nodes[step], number if leaf else -1]
+            edges[step] = [
+                nodes[step[:-1]],
+                len(names),
+                len(name),
+                -1 if leaf else nodes[step],
+                number if leaf else -1,
+            ]
             names += name
     return np.frombuffer(names, np.uint8), np.array(list(edges.values()), np.int64)
 

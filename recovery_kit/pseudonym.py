@@ -79,12 +79,14 @@ class Pseudonyms:
         stays = self.no_key if kind == "key" else None
         made = [text if text == stays else self.token(kind, text.encode()) for text in texts]
         if len(set(made)) != len(texts):
-            raise IdentityError(f"two of {len(texts):,} values have one token; take another {VARIABLE}")
+            raise IdentityError(
+                f"two of {len(texts):,} values have one token; take another {VARIABLE}"
+            )
         if self.lookup:
             _note(self.lookup, kind, dict(zip(made, texts, strict=True)))
-        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(made, pa.large_string())).cast(
-            pa.large_string()
-        )
+        return pa.DictionaryArray.from_arrays(
+            encoded.indices, pa.array(made, pa.large_string())
+        ).cast(pa.large_string())
 
     def _hash(self, data: bytes) -> str:
         return hmac.digest(self._secret, data, "sha256").hex()
@@ -102,12 +104,16 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
     what = tuple(word.strip() for word in settings.pseudonymize.split(",") if word.strip())
     if not what:
         if settings.pseudonym_lookup:
-            raise ParameterError("pseudonym_lookup names a file, but pseudonymize is empty; expected key, or key,id")
+            raise ParameterError(
+                "pseudonym_lookup names a file, but pseudonymize is empty; expected key, or key,id"
+            )
         return None
     for word in what:
         if word not in KINDS:
             near = did_you_mean(word, list(KINDS))
-            raise ParameterError(f"pseudonymize is {settings.pseudonymize!r}; expected key, or key,id.{near}")
+            raise ParameterError(
+                f"pseudonymize is {settings.pseudonymize!r}; expected key, or key,id.{near}"
+            )
     secret = os.environ.get(VARIABLE, "").encode()
     if len(secret) < _SHORTEST:
         found = f"is {len(secret)} characters long" if secret else "is not set"
@@ -116,8 +122,14 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
             "characters. Make one with `openssl rand -hex 32`, and keep it: the same key gives the same tokens"
         )
     lookup = Path(settings.pseudonym_lookup) if settings.pseudonym_lookup else None
-    if lookup and settings.run_dir and lookup.resolve().is_relative_to(Path(settings.run_dir).resolve()):
-        raise ParameterError("pseudonym_lookup lies in run_dir, which may be passed on; expected a path outside of it")
+    if (
+        lookup
+        and settings.run_dir
+        and lookup.resolve().is_relative_to(Path(settings.run_dir).resolve())
+    ):
+        raise ParameterError(
+            "pseudonym_lookup lies in run_dir, which may be passed on; expected a path outside of it"
+        )
     return Pseudonyms(tuple(k for k in KINDS if k in what), settings.schema.no_key, lookup, secret)
 
 
@@ -179,10 +191,16 @@ def _emptied(frame: pd.DataFrame, given: Pseudonyms) -> pd.DataFrame:
     for name in ("value", "headers"):
         if name in columns:
             columns[name] = pa.nulls(len(table), columns[name].type)
-    keys = [None if key is None else given.token("key", key).encode() for key in columns["key"].to_pylist()]
+    keys = [
+        None if key is None else given.token("key", key).encode()
+        for key in columns["key"].to_pylist()
+    ]
     columns["key"] = pa.array(keys, pa.binary())
     if "reason" in columns:
-        reasons = [re.sub(r"^type '.*' has", "the type has", reason) for reason in columns["reason"].to_pylist()]
+        reasons = [
+            re.sub(r"^type '.*' has", "the type has", reason)
+            for reason in columns["reason"].to_pylist()
+        ]
         columns["reason"] = pa.array(reasons, pa.string())
     return _show.to_pandas(pa.table(columns))
 
@@ -193,13 +211,19 @@ def _refuse_telling_ids(events: pa.Table) -> None:
     frame = pl.DataFrame(events.select(["event_id", "key"]))
     long = frame.filter(pl.col("key").str.len_chars() >= _TELLING)
     if long.select(pl.col("event_id").str.contains(pl.col("key"), literal=True).any()).item():
-        raise ParameterError("pseudonymize is 'key', but event ids contain their keys; expected key,id")
+        raise ParameterError(
+            "pseudonymize is 'key', but event ids contain their keys; expected key,id"
+        )
 
 
 def _note(lookup: Path, kind: str, found: Mapping[str, str]) -> None:
     """Add to the lookup file, a JSON object a line, for its owner's eyes only."""
     lines = lookup.read_text(encoding="utf-8").splitlines() if lookup.exists() else []
-    added = (json.dumps({"token": t, "kind": kind, "clear": c}, ensure_ascii=False) for t, c in found.items() if t != c)
+    added = (
+        json.dumps({"token": t, "kind": kind, "clear": c}, ensure_ascii=False)
+        for t, c in found.items()
+        if t != c
+    )
     every = "\n".join(dict.fromkeys([*lines, *added])) + "\n"
 
     def write(aside: Path) -> None:

@@ -14,9 +14,24 @@ from recovery_kit.errors import RunError
 
 LOCK = ".lock"
 _MARK = "recovery-kit run directory"
-_TABLES = ("totals", "reconciliation", "divergences", "diagnosis", "causes", "incidents", "corrections")
+_TABLES = (
+    "totals",
+    "reconciliation",
+    "divergences",
+    "diagnosis",
+    "causes",
+    "incidents",
+    "corrections",
+)
 _FILES = (
-    *("summary.json", "incomplete.json", "divergences.csv", "corrections.csv", "report.html", "metrics.prom"),
+    *(
+        "summary.json",
+        "incomplete.json",
+        "divergences.csv",
+        "corrections.csv",
+        "report.html",
+        "metrics.prom",
+    ),
     *(f"{name}.parquet" for name in _TABLES),
 )
 _FOLDERS = ("notebooks", "steps")
@@ -55,8 +70,14 @@ def purge(folder: Path) -> list[str]:
 
 def kept(folder: Path) -> list[Path]:
     """The files of a run, but its manifest, by name: what else lies in the folder is somebody else's."""
-    steps = (path for step in (folder / "steps").glob("*/step.json") for path in step.parent.iterdir())
-    found = [*(folder / name for name in _FILES), *(folder / "notebooks").glob("[0-9][0-9]_*.ipynb"), *steps]
+    steps = (
+        path for step in (folder / "steps").glob("*/step.json") for path in step.parent.iterdir()
+    )
+    found = [
+        *(folder / name for name in _FILES),
+        *(folder / "notebooks").glob("[0-9][0-9]_*.ipynb"),
+        *steps,
+    ]
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
@@ -111,7 +132,9 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"another run is under way in {folder}; wait for it, or name another run_dir") from None
+            raise RunError(
+                f"another run is under way in {folder}; wait for it, or name another run_dir"
+            ) from None
         yield
 
 

@@ -18,7 +18,14 @@ from recovery_kit.totals import Totals
 if TYPE_CHECKING:
     from recovery_kit._frames import Table
 
-STATUSES = ("matched", "diverged", "missing from expected", "unknown to the log", "indeterminate", "not compared")
+STATUSES = (
+    "matched",
+    "diverged",
+    "missing from expected",
+    "unknown to the log",
+    "indeterminate",
+    "not compared",
+)
 
 COUNTERS = ("events", "added", "subtracted")
 """What is compared beside the total where the expected side has it, for a missing +x and a missing -x cancel."""
@@ -78,7 +85,11 @@ class Reconciliation:
         said = self.summary
         if said["statuses"]["not compared"]:
             return [("keys", said["keys"]), ("recovered, over all keys", said["recovered"])]
-        facts = [(status, count) for status, count in said["statuses"].items() if count or status == "matched"]
+        facts = [
+            (status, count)
+            for status, count in said["statuses"].items()
+            if count or status == "matched"
+        ]
         facts += [
             ("expected, over all keys", said["expected"]),
             ("recovered, over all keys", said["recovered"]),
@@ -87,7 +98,10 @@ class Reconciliation:
         ]
         if said["divergent"]:
             facts += [
-                (f"largest difference, of {shorten(said['largest_key'], 24)}", said["largest_difference"]),
+                (
+                    f"largest difference, of {shorten(said['largest_key'], 24)}",
+                    said["largest_difference"],
+                ),
                 ("median divergence", said["median_difference"]),
             ]
         return [*facts, ("tolerance", self.tolerance)]
@@ -133,10 +147,14 @@ def reconcile(
         When the two sides' amounts, aligned to the larger number of decimals, do not fit an exact decimal.
     """
     if not isinstance(totals, Totals):
-        raise ParameterError(f"totals is a {type(totals).__name__}; expected what totals(unique) gives")
+        raise ParameterError(
+            f"totals is a {type(totals).__name__}; expected what totals(unique) gives"
+        )
     verdict = None if replay is None else getattr(replay, "verdict", None)
     if replay is not None and not isinstance(verdict, str):
-        raise ParameterError(f"replay is a {type(replay).__name__}, without a verdict; expected what replay() gives")
+        raise ParameterError(
+            f"replay is a {type(replay).__name__}, without a verdict; expected what replay() gives"
+        )
     allowed = _tolerance(tolerance)
     if expected is None:
         return _not_compared(totals, allowed, verdict)
@@ -147,7 +165,9 @@ def reconcile(
     scale = _common_scale(ours, theirs)
     limit, whole = _at_scale(allowed, scale), verdict in (None, "complete")
 
-    table = _compared(ours, theirs, counters, limit=limit, scale=scale, whole=whole).collect("polars")
+    table = _compared(ours, theirs, counters, limit=limit, scale=scale, whole=whole).collect(
+        "polars"
+    )
     summary = {**_summary(table, allowed), "tolerance": allowed, "verdict": verdict}
     _check_identity(summary, ours, theirs, scale)
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
@@ -159,7 +179,13 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     nothing = nw.when(nw.col("key").is_null()).then(nw.col("total"))  # no key is null
     columns = {"expected": nothing, "recovered": nw.col("total"), "difference": nothing}
     table = ours.select("key", **columns, status=nw.lit("not compared")).collect("polars")
-    sides = ("expected", "net_difference", "absolute_difference", "expected_above", "expected_below")
+    sides = (
+        "expected",
+        "net_difference",
+        "absolute_difference",
+        "expected_above",
+        "expected_below",
+    )
     unknown = dict.fromkeys(sides, None)
     summary = {**_summary(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
@@ -167,7 +193,11 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
 
 def _tolerance(given: object) -> Decimal:
     try:
-        exact = Decimal(given) if isinstance(given, int | Decimal | str) and not isinstance(given, bool) else None
+        exact = (
+            Decimal(given)
+            if isinstance(given, int | Decimal | str) and not isinstance(given, bool)
+            else None
+        )
     except InvalidOperation:
         exact = None
     if exact is None or not exact.is_finite() or exact < 0:
@@ -181,7 +211,9 @@ def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
     """The tolerance as a literal; cut to the scale, which changes no comparison, for differences are multiples of it."""
     context = Context(prec=120, rounding=ROUND_FLOOR)
     most = Decimal(10**_frames.DIGITS - 1).scaleb(-scale, context)
-    return _frames.exactly(min(allowed, most).quantize(Decimal(1).scaleb(-scale), context=context), scale)
+    return _frames.exactly(
+        min(allowed, most).quantize(Decimal(1).scaleb(-scale), context=context), scale
+    )
 
 
 def _common_scale(ours: Table, theirs: Table) -> int:
@@ -192,7 +224,11 @@ def _common_scale(ours: Table, theirs: Table) -> int:
         schema = side.collect_schema()
         amounts = [name for name in ("total", "added", "subtracted") if name in schema]
         scale = max(scale, *(_frames.scale_of(schema, name) for name in amounts))
-        ends = {f"{end} {name}": getattr(nw.col(name), end)() for name in amounts for end in ("min", "max")}
+        ends = {
+            f"{end} {name}": getattr(nw.col(name), end)()
+            for name in amounts
+            for end in ("min", "max")
+        }
         found = _frames.measured(side, ("key",), what="totals", **ends)
         rows += found.pop("rows")
         extremes += found.values()
@@ -200,7 +236,9 @@ def _common_scale(ours: Table, theirs: Table) -> int:
     return scale
 
 
-def _compared(ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool) -> Table:
+def _compared(
+    ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool
+) -> Table:
     exact = nw.Decimal(_frames.DIGITS, scale)
     kinds = {name: nw.Int64() if name == "events" else exact for name in counters}
     left = ours.select(
@@ -239,7 +277,15 @@ def _compared(ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr
             differs=nw.concat_str(named, separator=", ", ignore_nulls=True),
         )
         .with_columns(status=status)
-        .select("key", "expected", "recovered", "difference", "status", *pairs, *(["differs"] if counters else []))
+        .select(
+            "key",
+            "expected",
+            "recovered",
+            "difference",
+            "status",
+            *pairs,
+            *(["differs"] if counters else []),
+        )
         .sort("key")
     )
 
@@ -248,7 +294,9 @@ def _divergent(table: Table, allowed: Decimal) -> Table:
     """The rows to look at: all but the matched, and of the indeterminate those that differ."""
     schema = table.collect_schema()
     status = nw.col("status")
-    differs = nw.col("difference").abs() > _at_scale(allowed, _frames.scale_of(schema, "difference"))
+    differs = nw.col("difference").abs() > _at_scale(
+        allowed, _frames.scale_of(schema, "difference")
+    )
     if "differs" in schema:
         differs = differs | (nw.col("differs") != "")
     settled = status.is_in(["matched", "not compared"])
@@ -284,9 +332,12 @@ def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
 def _check_identity(summary: Mapping[str, Any], ours: Table, theirs: Table, scale: int) -> None:
     """Hold the joined table against sums of each side on its own."""
     recovered, expected = (
-        _frames.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale) for side in (ours, theirs)
+        _frames.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale)
+        for side in (ours, theirs)
     )
     if _frames.unscaled(summary["net_difference"], scale) != expected - recovered:
-        raise IdentityError(f"the differences sum to {summary['net_difference']}, not to expected - recovered")
+        raise IdentityError(
+            f"the differences sum to {summary['net_difference']}, not to expected - recovered"
+        )
     if summary["keys"] != sum(summary["statuses"].values()):
         raise IdentityError(f"{summary['keys']} keys, but these statuses: {summary['statuses']}")

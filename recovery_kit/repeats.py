@@ -44,7 +44,13 @@ def repeated(texts: pa.ChunkedArray) -> np.ndarray:
     if not len(wanted):
         return rows
     found = load().among(
-        address(hashes), len(hashes), address(wanted), len(wanted), address(table), len(table) - 1, address(rows)
+        address(hashes),
+        len(hashes),
+        address(wanted),
+        len(wanted),
+        address(table),
+        len(table) - 1,
+        address(rows),
     )
     return rows[:found].copy()
 

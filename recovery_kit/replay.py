@@ -75,11 +75,23 @@ class Replay:
     def arrow(self) -> pa.Table:
         """The events as Arrow columns, as they were read; a process that asks for no other table is not held up by pandas."""
         held = self.__dict__["_events"]
-        return held if isinstance(held, pa.Table) else pa.Table.from_pandas(held, preserve_index=False)
+        return (
+            held if isinstance(held, pa.Table) else pa.Table.from_pandas(held, preserve_index=False)
+        )
 
     def _facts(self) -> _show.Facts:
         total = self.coverage.sum(numeric_only=True)
-        names = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
+        names = (
+            "delivered",
+            "events",
+            "outside",
+            "rejects",
+            "tombstones",
+            "control",
+            "aborted",
+            "removed",
+            "lost",
+        )
         labels = {
             "delivered": "messages delivered",
             "events": "events inside the window",
@@ -87,18 +99,32 @@ class Replay:
         }
         facts: list[tuple[str, object]] = [("coverage", f"{self.verdict}: {MEANING[self.verdict]}")]
         facts += [("window", str(self.window)), ("partitions", len(self.coverage))]
-        facts += [(labels.get(n, n), int(total[n])) for n in names if n in ("delivered", "events") or total[n]]
+        facts += [
+            (labels.get(n, n), int(total[n]))
+            for n in names
+            if n in ("delivered", "events") or total[n]
+        ]
         return facts
 
     def _repr_html_(self) -> str:
         told = [
-            n for n, column in self.coverage.items() if n in _ALWAYS or column.dtype.kind not in "iu" or column.any()
+            n
+            for n, column in self.coverage.items()
+            if n in _ALWAYS or column.dtype.kind not in "iu" or column.any()
         ]
         tables = [
-            ("Coverage, by partition (offsets and counts; what is 0 throughout is left out)", self.coverage[told])
+            (
+                "Coverage, by partition (offsets and counts; what is 0 throughout is left out)",
+                self.coverage[told],
+            )
         ]
         if len(self.rejects):
-            reasons = self.rejects.groupby("reason").size().sort_values(ascending=False).reset_index(name="messages")
+            reasons = (
+                self.rejects.groupby("reason")
+                .size()
+                .sort_values(ascending=False)
+                .reset_index(name="messages")
+            )
             tables.append(("Rejects, by reason (messages)", reasons))
         return _show.html_card(f"Replay of {self.source}", self._facts(), tables, self.notes)
 
@@ -182,14 +208,23 @@ def replay(
                 raise ParameterError(
                     f"since or until names {t}-{p}; {t!r} has the partitions {sorted(found[t].partitions)}"
                 )
-        wanted = [TopicPartition(t, p) for t in topics for p in sorted(set(partitions or found[t].partitions))]
+        wanted = [
+            TopicPartition(t, p)
+            for t in topics
+            for p in sorted(set(partitions or found[t].partitions))
+        ]
         offsets = (
             {TopicPartition(*place): offset for place, offset in bound.items()}
             for bound in (cut.since_offsets, cut.until_offsets)
         )
         tell = Progress(timeout, enabled=progress)
         spans = log.capture(
-            consumer, wanted, *offsets, whole=cut.since_ms is None, timeout=timeout, on_wait=tell.waiting
+            consumer,
+            wanted,
+            *offsets,
+            whole=cut.since_ms is None,
+            timeout=timeout,
+            on_wait=tell.waiting,
         )
         gather = Gather(schema, cut, spans, allow_incomplete)
         tell.spans = spans
@@ -211,7 +246,12 @@ def replay(
             changes.same_topics(consumer, found, timeout)
 
         reading = log.read_spans(
-            consumer, spans, timeout=timeout, go_on=allow_incomplete, on_wait=on_wait, on_doubt=on_doubt
+            consumer,
+            spans,
+            timeout=timeout,
+            go_on=allow_incomplete,
+            on_wait=on_wait,
+            on_doubt=on_doubt,
         )
         watch = memory.Watch(spans, gather.kept, until=cut.until_ms is not None)
         for (span, delivery), (count, read) in in_order(partial(_read, gather.reader), reading):
@@ -256,13 +296,17 @@ def _result(gather: Gather, source: str) -> Replay:
         if not gather.allow:
             raise error
         gather.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
-    if behind := [s for s in gather.spans if gather.window.since_ms is not None and s.log_start > 0 and s.done]:
+    if behind := [
+        s for s in gather.spans if gather.window.since_ms is not None and s.log_start > 0 and s.done
+    ]:
         gather.notes.append(
             f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, because the first event "
             "still held is"
         )
     types = pa.schema(gather.schema.arrow_types)
-    events = pa.Table.from_batches([b for s in gather.spans for b in gather.events.pop(str(s))], types)
+    events = pa.Table.from_batches(
+        [b for s in gather.spans for b in gather.events.pop(str(s))], types
+    )
     rejects = [row for s in gather.spans for row in gather.rejects[str(s)]]
     tombstones = [row for s in gather.spans for row in gather.tombstones[str(s)]]
     return Replay(

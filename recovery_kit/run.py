@@ -67,7 +67,9 @@ class Outcome:
         facts: list[tuple[str, object]] = []
         if self.summary:
             log, told, r = (self.summary[name] for name in ("replay", "dedup", "reconciliation"))
-            counts = ", ".join(f"{log[n]:,} {n}" for n in ("events", "rejects", "tombstones", "outside") if log[n])
+            counts = ", ".join(
+                f"{log[n]:,} {n}" for n in ("events", "rejects", "tombstones", "outside") if log[n]
+            )
             statuses = ", ".join(f"{n:,} {status}" for status, n in r["statuses"].items() if n)
             facts = [
                 ("log", f"{log['source']}, {log['partitions']} partitions, {log['verdict']}"),
@@ -83,7 +85,10 @@ class Outcome:
                     ("net difference", f"{_money(r['net_difference'])} (expected - recovered)"),
                     ("absolute differences", _money(r["absolute_difference"])),
                     *(
-                        (f"  {_show.shorten(d['key'], 26)}", f"{_money(d['difference'])}  {d['status']}")
+                        (
+                            f"  {_show.shorten(d['key'], 26)}",
+                            f"{_money(d['difference'])}  {d['status']}",
+                        )
                         for d in self.summary["largest"]
                     ),
                 ]
@@ -92,11 +97,15 @@ class Outcome:
         if self.exit_code == errors.MATCHED and self.summary and judge(self.summary, FailOn()):
             word = f"divergences, below what fails a run ({self.manifest.get('fail_on', '')})"
         return _show.text_card(
-            f"recovery-kit: {word} (exit code {self.exit_code})", facts, [self.error] if self.error else []
+            f"recovery-kit: {word} (exit code {self.exit_code})",
+            facts,
+            [self.error] if self.error else [],
         )
 
 
-def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT, fail_on: FailOn | None = None) -> Outcome:
+def run(
+    settings: Settings, *, cell_timeout: int = CELL_TIMEOUT, fail_on: FailOn | None = None
+) -> Outcome:
     """Run the notebooks into ``settings.run_dir``.
 
     Leaves there the executed notebooks, the Parquet of each step, ``divergences.csv``, ``summary.json``,
@@ -138,10 +147,18 @@ def run(settings: Settings, *, cell_timeout: int = CELL_TIMEOUT, fail_on: FailOn
             from recovery_kit.sandbox import demo
 
             settings = settings.on_demo(demo())
-        return _run(settings, folder, cell_timeout, fail_on or FailOn(), names.about if names else None)
+        return _run(
+            settings, folder, cell_timeout, fail_on or FailOn(), names.about if names else None
+        )
 
 
-def _run(settings: Settings, folder: Path, cell_timeout: int, fail_on: FailOn, names: dict[str, str] | None) -> Outcome:
+def _run(
+    settings: Settings,
+    folder: Path,
+    cell_timeout: int,
+    fail_on: FailOn,
+    names: dict[str, str] | None,
+) -> Outcome:
     began = time.monotonic()
     facts = manifest.begun(settings)
     code, error, taken = _notebooks(settings, folder, cell_timeout)
@@ -168,14 +185,18 @@ def _run(settings: Settings, folder: Path, cell_timeout: int, fail_on: FailOn, n
     return Outcome(code, folder, summary, error, facts)
 
 
-def _notebooks(settings: Settings, folder: Path, cell_timeout: int) -> tuple[int, str, list[dict[str, Any]]]:
+def _notebooks(
+    settings: Settings, folder: Path, cell_timeout: int
+) -> tuple[int, str, list[dict[str, Any]]]:
     """Execute the notebooks until one fails: the exit code so far, the error, and how long each one took."""
     taken: list[dict[str, Any]] = []
     try:
         for name in NOTEBOOKS:
             began = time.monotonic()
             _log.info("%s begins", name)
-            code, error = execute(notebooks_dir() / f"{name}.ipynb", settings, folder, cell_timeout=cell_timeout)
+            code, error = execute(
+                notebooks_dir() / f"{name}.ipynb", settings, folder, cell_timeout=cell_timeout
+            )
             taken.append({"name": name, "seconds": round(time.monotonic() - began, 1)})
             if code:
                 _log.log(logging.WARNING if code != errors.ERROR else logging.ERROR, "%s", error)
@@ -185,15 +206,22 @@ def _notebooks(settings: Settings, folder: Path, cell_timeout: int) -> tuple[int
     return errors.MATCHED, "", taken
 
 
-def _judged(settings: Settings, facts: dict[str, Any], summary: dict[str, Any], fail_on: FailOn) -> tuple[int, str]:
+def _judged(
+    settings: Settings, facts: dict[str, Any], summary: dict[str, Any], fail_on: FailOn
+) -> tuple[int, str]:
     """The exit code of notebooks that all came to their end, by what they left and not by that alone."""
     if not summary:
         return (
             errors.ERROR,
             "the notebooks came to their end but left no summary.json: what they did cannot be relied on",
         )
-    if changed := [now["parameter"] for now in manifest.inputs(settings) if now not in facts["inputs"]]:
-        return errors.ERROR, f"{', '.join(changed)}: the file changed while the run read it; run again"
+    if changed := [
+        now["parameter"] for now in manifest.inputs(settings) if now not in facts["inputs"]
+    ]:
+        return (
+            errors.ERROR,
+            f"{', '.join(changed)}: the file changed while the run read it; run again",
+        )
     return judge(summary, fail_on), ""
 
 
@@ -210,11 +238,16 @@ def _report(folder: Path, facts: dict[str, Any]) -> None:
 
 def notebooks_dir() -> Path:
     """Where the kit's notebooks are: beside the package in a checkout, or where an installed wheel put them."""
-    places = (Path(__file__).parent.parent / "notebooks", Path(sys.prefix) / "share" / "recovery-kit" / "notebooks")
+    places = (
+        Path(__file__).parent.parent / "notebooks",
+        Path(sys.prefix) / "share" / "recovery-kit" / "notebooks",
+    )
     for place in places:
         if (place / f"{NOTEBOOKS[0]}.ipynb").exists():
             return place
-    raise RunError(f"the notebooks are neither in {places[0]} nor in {places[1]}; install the kit again")
+    raise RunError(
+        f"the notebooks are neither in {places[0]} nor in {places[1]}; install the kit again"
+    )
 
 
 def demo(folder: str | Path) -> Outcome:
@@ -222,7 +255,9 @@ def demo(folder: str | Path) -> Outcome:
     return run(replace(Settings(), run_dir=str(Path(folder).resolve())))
 
 
-def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int) -> tuple[int, str]:
+def execute(
+    source: Path, settings: Settings, folder: Path, *, cell_timeout: int
+) -> tuple[int, str]:
     """Execute one notebook into a run directory.
 
     Parameters
@@ -246,12 +281,17 @@ def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int
 
     name, known = source.stem, pm.inspect_notebook(str(source))
     if settings.pseudonymize and "bootstrap_servers" in known and "pseudonymize" not in known:
-        return errors.ERROR, f"{name} has no parameter pseudonymize, and would show keys in clear; add it"
+        return (
+            errors.ERROR,
+            f"{name} has no parameter pseudonymize, and would show keys in clear; add it",
+        )
     values = {n: v for n, v in settings.to_dict().items() if n in known}
     target = folder / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     # Over a socket in a folder of its own: a TCP port could be taken between its choice and the kernel's start.
-    sockets = Path(tempfile.mkdtemp(prefix="rk", dir="/tmp"))  # short, for a socket's path has 107 bytes at the most
+    sockets = Path(
+        tempfile.mkdtemp(prefix="rk", dir="/tmp")
+    )  # short, for a socket's path has 107 bytes at the most
     try:
         pm.execute_notebook(
             str(source),
@@ -267,13 +307,23 @@ def execute(source: Path, settings: Settings, folder: Path, *, cell_timeout: int
         if error.ename == "KeyboardInterrupt":
             return errors.INTERRUPTED, "interrupted"
         kind = getattr(errors, error.ename, None)
-        code = kind.exit_code if isinstance(kind, type) and issubclass(kind, errors.RecoveryKitError) else errors.ERROR
+        code = (
+            kind.exit_code
+            if isinstance(kind, type) and issubclass(kind, errors.RecoveryKitError)
+            else errors.ERROR
+        )
         return code, f"{name}: {error.ename}: {error.evalue}"
     except KeyboardInterrupt:
         return errors.INTERRUPTED, "interrupted"
-    except Exception as error:  # a dead kernel, a cell over its time, a notebook that is none: the run has failed
+    except (
+        Exception
+    ) as error:  # a dead kernel, a cell over its time, a notebook that is none: the run has failed
         kind = type(error).__name__
-        then = ". If the system killed it, there was too little memory" if kind == "DeadKernelError" else ""
+        then = (
+            ". If the system killed it, there was too little memory"
+            if kind == "DeadKernelError"
+            else ""
+        )
         return errors.ERROR, f"{name}: {kind}: {error}{then}"
     finally:
         shutil.rmtree(sockets, ignore_errors=True)

@@ -66,33 +66,59 @@ class EventSchema:
     key: str | None = None
     time: str | None = None
     decimals: int = 2
-    effects: Mapping[str, int | Decimal | str] = field(default_factory=lambda: {"add": 1, "subtract": -1})
+    effects: Mapping[str, int | Decimal | str] = field(
+        default_factory=lambda: {"add": 1, "subtract": -1}
+    )
     time_unit: str = "ms"
     utc_offset: str | None = None
     no_key: str = "(all)"
 
     def __post_init__(self) -> None:
         if type(self.decimals) is not int or not 0 <= self.decimals <= 18:
-            raise SchemaError(f"decimals is {self.decimals!r}; expected a whole number from 0 to 18")
+            raise SchemaError(
+                f"decimals is {self.decimals!r}; expected a whole number from 0 to 18"
+            )
         if self.time_unit not in TIME_UNITS:
-            raise SchemaError(f"time_unit is {self.time_unit!r}; expected one of {', '.join(TIME_UNITS)}")
+            raise SchemaError(
+                f"time_unit is {self.time_unit!r}; expected one of {', '.join(TIME_UNITS)}"
+            )
         if self.utc_offset is not None and not _OFFSET.fullmatch(self.utc_offset):
-            raise SchemaError(f"utc_offset is {self.utc_offset!r}; expected an offset such as '+00:00'")
+            raise SchemaError(
+                f"utc_offset is {self.utc_offset!r}; expected an offset such as '+00:00'"
+            )
         if not self.effects:
             raise SchemaError("effects is empty; expected at least one type, such as {'add': 1}")
         if not isinstance(self.no_key, str) or not self.no_key:
-            raise SchemaError(f"no_key is {self.no_key!r}; expected the key of events that have none, such as '(all)'")
-        for text in (self.id, self.type, self.value, self.key, self.time, self.no_key, *self.effects):
+            raise SchemaError(
+                f"no_key is {self.no_key!r}; expected the key of events that have none, such as '(all)'"
+            )
+        for text in (
+            self.id,
+            self.type,
+            self.value,
+            self.key,
+            self.time,
+            self.no_key,
+            *self.effects,
+        ):
             if any("\ud800" <= c <= "\udfff" for c in str(text)):
                 raise SchemaError(f"{text!r} is not valid Unicode, so that no message can hold it")
-        object.__setattr__(self, "effects", MappingProxyType({str(k): _factor(k, v) for k, v in self.effects.items()}))
+        object.__setattr__(
+            self,
+            "effects",
+            MappingProxyType({str(k): _factor(k, v) for k, v in self.effects.items()}),
+        )
         if self.amount_scale > 18:
-            raise SchemaError(f"decimals and the factors of effects need {self.amount_scale} decimals; at most 18")
+            raise SchemaError(
+                f"decimals and the factors of effects need {self.amount_scale} decimals; at most 18"
+            )
         seen: dict[tuple[str, ...], str] = {}
         for role, path in self.paths.items():
             for other, name in seen.items():
                 if path[: len(other)] == other or other[: len(path)] == path:
-                    raise SchemaError(f"{name} and {role} both read {'.'.join(path)!r}; each needs a field of its own")
+                    raise SchemaError(
+                        f"{name} and {role} both read {'.'.join(path)!r}; each needs a field of its own"
+                    )
             seen[path] = role
 
     def __hash__(self) -> int:
@@ -109,18 +135,25 @@ class EventSchema:
     def paths(self) -> dict[str, tuple[str, ...]]:
         """Role to path into the payload, for the roles that are read from there, in a fixed order."""
         roles = ("id", "type", "value", "key", "time")
-        return {role: _path(role, name) for role in roles if (name := getattr(self, role)) is not None}
+        return {
+            role: _path(role, name) for role in roles if (name := getattr(self, role)) is not None
+        }
 
     @property
     def factors(self) -> dict[str, int]:
         """Type to its factor, as a whole number of 10**-factor_decimals."""
-        return {name: int(Decimal(f).scaleb(self.factor_decimals)) for name, f in self.effects.items()}
+        return {
+            name: int(Decimal(f).scaleb(self.factor_decimals)) for name, f in self.effects.items()
+        }
 
     @property
     def factor_decimals(self) -> int:
         """Decimals that the factors need; 0 where they are whole numbers."""
         return max(
-            (max(0, -int(Decimal(f).normalize().as_tuple().exponent)) for f in self.effects.values()),
+            (
+                max(0, -int(Decimal(f).normalize().as_tuple().exponent))
+                for f in self.effects.values()
+            ),
             default=0,
         )
 
@@ -146,7 +179,9 @@ class EventSchema:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON can hold them; ``EventSchema(**d)`` is the way back."""
-        effects = {k: int(v) if Decimal(v) == int(Decimal(v)) else str(v) for k, v in self.effects.items()}
+        effects = {
+            k: int(v) if Decimal(v) == int(Decimal(v)) else str(v) for k, v in self.effects.items()
+        }
         return {name: effects if name == "effects" else getattr(self, name) for name in _DEFAULTS}
 
 
@@ -161,7 +196,9 @@ def _path(role: str, name: str) -> tuple[str, ...]:
         raise SchemaError(f"{role} is {name!r}; expected the name of a payload field")
     parts = tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", name))
     if not all(parts):
-        raise SchemaError(f"{role} is {name!r}; expected field names joined by dots, none of them empty")
+        raise SchemaError(
+            f"{role} is {name!r}; expected field names joined by dots, none of them empty"
+        )
     return parts
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 _SECRET = re.compile(
-    r"passw|passphrase|secret|token|credential|api_?key|private_?key|access_?key|jaas|keystore|signature", re.IGNORECASE
+    r"passw|passphrase|secret|token|credential|api_?key|private_?key|access_?key|jaas|keystore|signature",
+    re.IGNORECASE,
 )
 _LOGIN = re.compile(r"://[^/?#]*@")
 
@@ -39,45 +40,75 @@ class Settings:
     bootstrap_servers: str = _is(
         "", "host:port of the Kafka cluster, several joined by commas; empty: the embedded demo"
     )
-    topic: str = _is("", "topic to replay, several joined by commas (a retry topic beside the main one)")
-    client_config: str = _is(
-        "", "path of a client.properties file, for a cluster that asks for TLS or a login", path=True
+    topic: str = _is(
+        "", "topic to replay, several joined by commas (a retry topic beside the main one)"
     )
-    since: str = _is("", 'read from here: an ISO 8601 time with a zone, or offsets such as {"0": 1200}; empty: all')
-    until: str = _is("", "read to before here, in the same forms; empty: to the end as it is at the start")
+    client_config: str = _is(
+        "",
+        "path of a client.properties file, for a cluster that asks for TLS or a login",
+        path=True,
+    )
+    since: str = _is(
+        "",
+        'read from here: an ISO 8601 time with a zone, or offsets such as {"0": 1200}; empty: all',
+    )
+    until: str = _is(
+        "", "read to before here, in the same forms; empty: to the end as it is at the start"
+    )
     partitions: str = _is("", "read only these partitions, such as 0,3; empty: all")
-    allow_incomplete: bool = _is(False, "go on where part of the log is missing; no key is then called matched")
+    allow_incomplete: bool = _is(
+        False, "go on where part of the log is missing; no key is then called matched"
+    )
     timeout: float = _is(60.0, "seconds without progress after which the read gives up")
-    id_field: str = _is("id", "payload field that names an event; a dot reaches inside, as in meta.id")
+    id_field: str = _is(
+        "id", "payload field that names an event; a dot reaches inside, as in meta.id"
+    )
     type_field: str = _is("type", "payload field with the event's type")
     value_field: str = _is("value", "payload field with the amount")
     key_field: str = _is("", "payload field with the key whose total it is; empty: the message key")
-    time_field: str = _is("", "payload field with the event's own time; empty: the record's timestamp")
-    time_unit: str = _is("ms", "unit of times that are numbers: s, ms or us")
-    utc_offset: str = _is("", "offset such as +00:00 of times written without one; empty: those are rejects")
-    decimals: int = _is(2, "decimals of an amount; one with more is a reject, never rounded")
-    effects: dict[str, Any] = _is({"add": 1, "subtract": -1}, "what each type does to a total: its value times this")
-    on_conflict: str = _is(
-        "first", "one id with two contents: count the first, the last, none (reject), or stop (raise)"
+    time_field: str = _is(
+        "", "payload field with the event's own time; empty: the record's timestamp"
     )
-    expected: str = _is("", "totals that the system of record holds: a CSV, Parquet or JSON-lines file", path=True)
+    time_unit: str = _is("ms", "unit of times that are numbers: s, ms or us")
+    utc_offset: str = _is(
+        "", "offset such as +00:00 of times written without one; empty: those are rejects"
+    )
+    decimals: int = _is(2, "decimals of an amount; one with more is a reject, never rounded")
+    effects: dict[str, Any] = _is(
+        {"add": 1, "subtract": -1}, "what each type does to a total: its value times this"
+    )
+    on_conflict: str = _is(
+        "first",
+        "one id with two contents: count the first, the last, none (reject), or stop (raise)",
+    )
+    expected: str = _is(
+        "", "totals that the system of record holds: a CSV, Parquet or JSON-lines file", path=True
+    )
     expected_key: str = _is("key", "its column with the key")
     expected_total: str = _is("total", "its column with the total")
     opening: str = _is(
-        "", "totals as of since, where the log does not go back to zero: a file like expected", path=True
+        "",
+        "totals as of since, where the log does not go back to zero: a file like expected",
+        path=True,
     )
     tolerance: str = _is("0", "largest difference that still counts as a match")
-    processed: str = _is("", "what the system applied, if it kept a list: a file with event_id and effect", path=True)
+    processed: str = _is(
+        "", "what the system applied, if it kept a list: a file with event_id and effect", path=True
+    )
     pseudonymize: str = _is(
         "",
         "replace by tokens in all that is kept: key, or key,id; see RECOVERY_KIT_PSEUDONYM_KEY",
     )
     pseudonym_lookup: str = _is(
-        "", "file outside run_dir to write which token stands for what into; empty: nobody can tell", path=True
+        "",
+        "file outside run_dir to write which token stands for what into; empty: nobody can tell",
+        path=True,
     )
     key: str = _is("", "the key to look at in 05_one_key; empty: the one that differs most")
     run_dir: str = _is(
-        "", "folder to keep this run's steps in, shared by the notebooks; empty: keep nothing", path=True
+        "",
+        "folder to keep this run's steps in, shared by the notebooks; empty: keep nothing",
+        path=True,
     )
 
     @classmethod
@@ -100,7 +131,9 @@ class Settings:
         for name in values if strict else ():
             if name not in known:
                 raise _unknown(name, list(known))
-        given: dict[str, Any] = {n: _checked(n, v, _default(known[n])) for n, v in values.items() if n in known}
+        given: dict[str, Any] = {
+            n: _checked(n, v, _default(known[n])) for n, v in values.items() if n in known
+        }
         for name in (n for n in given if known[n].metadata["path"] or n == "bootstrap_servers"):
             _refuse_login(name, str(given[name]))
         settings = cls(**given)
@@ -118,9 +151,15 @@ class Settings:
         if isinstance(default, str):
             return text
         try:
-            return {"true": True, "false": False}[text.lower()] if isinstance(default, bool) else json.loads(text)
+            return (
+                {"true": True, "false": False}[text.lower()]
+                if isinstance(default, bool)
+                else json.loads(text)
+            )
         except (json.JSONDecodeError, KeyError):
-            shown = {bool: "true or false", dict: 'JSON such as {"add": 1}'}.get(type(default), "a number")
+            shown = {bool: "true or false", dict: 'JSON such as {"add": 1}'}.get(
+                type(default), "a number"
+            )
             raise ParameterError(f"{name} is {text!r}; expected {shown}") from None
 
     @property
@@ -147,7 +186,9 @@ class Settings:
         try:
             partitions = [int(p) for p in self.partitions.split(",") if p.strip()]
         except ValueError:
-            raise ParameterError(f"partitions is {self.partitions!r}; expected numbers such as 0,3") from None
+            raise ParameterError(
+                f"partitions is {self.partitions!r}; expected numbers such as 0,3"
+            ) from None
         return {
             "topic": topics,
             "bootstrap_servers": self.bootstrap_servers or None,
@@ -228,10 +269,18 @@ def _checked(name: str, value: object, default: object) -> object:
         return dict(value)
     if type(value) is not wanted:
         hint = " in quotes" if wanted is str else ""
-        raise ParameterError(f"{name} is {value!r}, {_named(type(value))}; expected {_named(wanted)}{hint}")
+        raise ParameterError(
+            f"{name} is {value!r}, {_named(type(value))}; expected {_named(wanted)}{hint}"
+        )
     return value
 
 
 def _named(type_: type) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+    names = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        dict: "a mapping",
+    }
     return names.get(type_, f"of type {type_.__name__}")

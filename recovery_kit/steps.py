@@ -109,7 +109,9 @@ class Run:
         except IncompleteReplay as error:
             if self.folder is not None:  # what was and was not read, for the run's manifest
                 rows = error.coverage.to_dict("records")
-                write_json(self.folder / "incomplete.json", {"verdict": error.verdict, "coverage": rows})
+                write_json(
+                    self.folder / "incomplete.json", {"verdict": error.verdict, "coverage": rows}
+                )
             raise
         # Here, so that nothing that is shown or kept ever held a clear name.
         return without_names(found, self._pseudonyms) if self._pseudonyms else found
@@ -122,7 +124,12 @@ class Run:
             self._keep("dedup", found, about | {"of": self._token("replay")})
             return found
         kept = Kept.whole(stored.frames.pop("unique"), what="unique")
-        return Dedup(kept, **stored.frames, on_conflict=stored.facts["on_conflict"], counts=stored.facts["counts"])
+        return Dedup(
+            kept,
+            **stored.frames,
+            on_conflict=stored.facts["on_conflict"],
+            counts=stored.facts["counts"],
+        )
 
     def keep(self, totals: Totals, reconciliation: Reconciliation) -> None:
         """Write the totals and the divergences where people and other tools find them; nothing without a run directory.
@@ -138,14 +145,20 @@ class Run:
         """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows; nothing without a run directory."""
         if self.folder is not None:
             for name in ("causes", "incidents"):
-                write_whole(self.folder / f"{name}.parquet", partial(write_frame, getattr(diagnosis, name)))
+                write_whole(
+                    self.folder / f"{name}.parquet", partial(write_frame, getattr(diagnosis, name))
+                )
 
     @property
     def expected(self) -> pa.Table | None:
         """The totals that the system of record holds; None when none are named."""
         s = self.settings
         columns = {"key": s.expected_key, "total": s.expected_total}
-        return self._given("expected", partial(read_totals, s.expected, columns=columns)) if s.expected else None
+        return (
+            self._given("expected", partial(read_totals, s.expected, columns=columns))
+            if s.expected
+            else None
+        )
 
     @property
     def opening(self) -> pa.Table | None:
@@ -181,7 +194,9 @@ class Run:
             folder.mkdir(parents=True)
             for name, frame in frames.items():
                 write_frame(frame, folder / f"{name}.parquet")
-            write_json(folder / "step.json", {"about": dict(about), "facts": facts, "frames": list(frames)})
+            write_json(
+                folder / "step.json", {"about": dict(about), "facts": facts, "frames": list(frames)}
+            )
 
         write_whole(self.folder / "steps" / step, write)
 
@@ -198,7 +213,10 @@ class Run:
                     "parameters, or another run_dir, or run 01_replay first, which reads the log anew"
                 )
             return None
-        frames = {name: _show.to_pandas(pq.read_table(path.parent / f"{name}.parquet")) for name in told["frames"]}
+        frames = {
+            name: _show.to_pandas(pq.read_table(path.parent / f"{name}.parquet"))
+            for name in told["frames"]
+        }
         return _Stored(frames, told["facts"])
 
     def _token(self, step: str) -> str:
@@ -234,14 +252,26 @@ def open_run(namespace: Mapping[str, object]) -> Run:
     return Run(Settings.of(namespace))
 
 
-def keep_results(folder: Path, replay: Replay, told: Dedup, totals: Totals, reconciliation: Reconciliation) -> None:
+def keep_results(
+    folder: Path, replay: Replay, told: Dedup, totals: Totals, reconciliation: Reconciliation
+) -> None:
     """Write a run's results as `Run.keep` describes."""
     worst = reconciliation.divergences
     frames = {"totals": totals.table, "reconciliation": reconciliation.table, "divergences": worst}
     for name, frame in frames.items():
         write_whole(folder / f"{name}.parquet", partial(write_frame, frame))
     write_whole(folder / "divergences.csv", partial(_show.write_csv, worst))
-    counts = ("delivered", "events", "outside", "rejects", "tombstones", "control", "aborted", "removed", "lost")
+    counts = (
+        "delivered",
+        "events",
+        "outside",
+        "rejects",
+        "tombstones",
+        "control",
+        "aborted",
+        "removed",
+        "lost",
+    )
     largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
     summary = {
         "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
@@ -249,11 +279,16 @@ def keep_results(folder: Path, replay: Replay, told: Dedup, totals: Totals, reco
         | {name: int(replay.coverage[name].sum()) for name in counts},
         "dedup": told.counts,
         "reconciliation": reconciliation.summary,
-        "largest": [{n: None if pd.isna(v) else v for n, v in row.items()} for row in largest.to_dict("records")],
+        "largest": [
+            {n: None if pd.isna(v) else v for n, v in row.items()}
+            for row in largest.to_dict("records")
+        ],
     }
     write_json(folder / "summary.json", summary)
 
 
 def _window(facts: Mapping[str, Any]) -> Window:
-    offsets = ({(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets"))
+    offsets = (
+        {(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets")
+    )
     return Window(facts["since_ms"], facts["until_ms"], *offsets)

@@ -18,7 +18,9 @@ from recovery_kit.errors import ParameterError, TableError
 from recovery_kit.schema import TIME_TYPE, did_you_mean
 
 
-def read_totals(source: Any, *, columns: Mapping[str, str] | None = None, what: str = "expected") -> pa.Table:
+def read_totals(
+    source: Any, *, columns: Mapping[str, str] | None = None, what: str = "expected"
+) -> pa.Table:
     """Read totals by key, exactly.
 
     Parameters
@@ -47,15 +49,25 @@ def read_totals(source: Any, *, columns: Mapping[str, str] | None = None, what: 
     ParameterError
         When ``columns`` names a column that the kit does not know.
     """
-    from recovery_kit.totals import Totals  # here, for totals.py reads its opening totals with this module
+    from recovery_kit.totals import (
+        Totals,
+    )  # here, for totals.py reads its opening totals with this module
 
     if isinstance(source, Totals):
         if columns:
-            raise ParameterError(f"columns is {dict(columns)!r}, but {what} is a Totals, whose columns are known")
+            raise ParameterError(
+                f"columns is {dict(columns)!r}, but {what} is a Totals, whose columns are known"
+            )
         source, may_be_empty = source.table, True
     else:
         may_be_empty = False
-    casts = {"key": _text, "total": _amount, "events": _count, "added": _amount, "subtracted": _amount}
+    casts = {
+        "key": _text,
+        "total": _amount,
+        "events": _count,
+        "added": _amount,
+        "subtracted": _amount,
+    }
     table, raw = _read(source, columns or {}, casts, needs=("key", "total"), what=what)
     if not raw.table.num_rows and not may_be_empty:
         raise TableError(f"{raw.called} holds no row; expected a row a key with its total")
@@ -95,12 +107,19 @@ _Cast = Callable[[pa.Array, str, Source], pa.Array]
 
 
 def _read(
-    source: Any, columns: Mapping[str, str], casts: Mapping[str, _Cast], *, needs: tuple[str, ...], what: str
+    source: Any,
+    columns: Mapping[str, str],
+    casts: Mapping[str, _Cast],
+    *,
+    needs: tuple[str, ...],
+    what: str,
 ) -> tuple[pa.Table, Source]:
     for ours in columns:
         if ours not in casts:
             near = did_you_mean(str(ours), list(casts))
-            raise ParameterError(f"columns names {ours!r}; expected names among {', '.join(casts)}.{near}")
+            raise ParameterError(
+                f"columns names {ours!r}; expected names among {', '.join(casts)}.{near}"
+            )
     theirs = {ours: columns.get(ours, ours) for ours in casts}
     raw = load(source, set(theirs.values()), what=what)
     done = {}
@@ -122,7 +141,9 @@ def _no_column(raw: Source, name: str, ours: str, what: str) -> TableError:
     near = did_you_mean(name, raw.names)
     reader = "read_processed" if what == "processed" else "read_totals"
     then = f"Say which one holds the {ours}: {reader}(source, columns={{'{ours}': ...}})"
-    return TableError(f"{raw.called} has no column '{shorten(name)}'.{near} Its columns: {has}. {then}")
+    return TableError(
+        f"{raw.called} has no column '{shorten(name)}'.{near} Its columns: {has}. {then}"
+    )
 
 
 def _refuse_repeats(keys: pa.Array, name: str, raw: Source) -> None:
@@ -131,9 +152,7 @@ def _refuse_repeats(keys: pa.Array, name: str, raw: Source) -> None:
     if len(again):
         key = again.field("values")[0]
         first, second = pc.indices_nonzero(pc.equal(keys, key))[:2].to_pylist()
-        found = (
-            f"'{shorten(key)}' stands here and in {raw.where(second)}; expected each key once ({len(again):,} repeat)"
-        )
+        found = f"'{shorten(key)}' stands here and in {raw.where(second)}; expected each key once ({len(again):,} repeat)"
         raise raw.fault(first, name, found)
 
 
@@ -160,7 +179,9 @@ def _amount(column: pa.Array, name: str, raw: Source) -> pa.Array:
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         exact = pa.decimal128(DIGITS, max(0, getattr(kind, "scale", 0)))
         return _cast(column, exact, name, raw, f"does not fit {DIGITS} digits")
-    raise raw.misfit(name, f"holds {kind}; expected decimals, whole numbers, or such numbers as text")
+    raise raw.misfit(
+        name, f"holds {kind}; expected decimals, whole numbers, or such numbers as text"
+    )
 
 
 def _amount_of_text(column: pa.Array, name: str, raw: Source) -> pa.Array:
@@ -168,10 +189,15 @@ def _amount_of_text(column: pa.Array, name: str, raw: Source) -> pa.Array:
     odd = pc.invert(pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)$"))
     rows = pc.indices_nonzero(odd).to_pylist()
     if rows:
-        plain = pa.array((_without_exponent(text[row].as_py(), row, name, raw) for row in rows), pa.large_string())
+        plain = pa.array(
+            (_without_exponent(text[row].as_py(), row, name, raw) for row in rows),
+            pa.large_string(),
+        )
         text = pc.replace_with_mask(text, odd, plain)
     whole, after = _places(text)
-    if len(text) and pc.max(after).as_py() > 18:  # zeros at the end say nothing, and take digits that others need
+    if (
+        len(text) and pc.max(after).as_py() > 18
+    ):  # zeros at the end say nothing, and take digits that others need
         text = pc.replace_substring_regex(text, r"(\.\d*?)0+$", r"\1")
         whole, after = _places(text)
     scale = pc.max(after).as_py() or 0
@@ -197,20 +223,32 @@ def _without_exponent(text: str, row: int, name: str, raw: Source) -> str:
         return f"{Decimal(text):f}"
     found = f"'{shorten(text)}' is not a plain number"
     raise raw.fault(
-        row, name, f"{found}; expected digits and a point, such as -1234.50, with nothing between the thousands"
+        row,
+        name,
+        f"{found}; expected digits and a point, such as -1234.50, with nothing between the thousands",
     )
 
 
 def _count(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    return _cast(_amount(column, name, raw), pa.int64(), name, raw, "is not a whole number of events")
+    return _cast(
+        _amount(column, name, raw), pa.int64(), name, raw, "is not a whole number of events"
+    )
 
 
 def _time(column: pa.Array, name: str, raw: Source) -> pa.Array:
     kind = column.type
     if _is_text(kind):
-        column = _cast(column, pa.timestamp("ns", "UTC"), name, raw, "is not an ISO 8601 time with a zone, such as Z")
+        column = _cast(
+            column,
+            pa.timestamp("ns", "UTC"),
+            name,
+            raw,
+            "is not an ISO 8601 time with a zone, such as Z",
+        )
     elif not pa.types.is_timestamp(kind) or kind.tz is None:
-        raise raw.misfit(name, f"holds {kind}; expected timestamps with a time zone, or ISO 8601 text with one")
+        raise raw.misfit(
+            name, f"holds {kind}; expected timestamps with a time zone, or ISO 8601 text with one"
+        )
     return column.cast(TIME_TYPE, safe=False)
 
 
@@ -218,7 +256,9 @@ def _cast(column: pa.Array, kind: pa.DataType, name: str, raw: Source, wrong: st
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:
-        row = bisect.bisect_left(range(len(column)), True, key=lambda row: not _can(column[: row + 1], kind))
+        row = bisect.bisect_left(
+            range(len(column)), True, key=lambda row: not _can(column[: row + 1], kind)
+        )
         raise raw.fault(row, name, f"'{shorten(column[row])}' {wrong}") from None
 
 
@@ -231,4 +271,7 @@ def _can(column: pa.Array, kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    return any(
+        test(kind)
+        for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )

@@ -42,19 +42,28 @@ class Totals:
     def _repr_html_(self) -> str:
         from recovery_kit import _frames
 
-        return html_card("Totals", self._facts(), _frames.shown("Recovered totals, by key", self.table))
+        return html_card(
+            "Totals", self._facts(), _frames.shown("Recovered totals, by key", self.table)
+        )
 
     def _facts(self) -> Facts:
         import pandas as pd
 
         table, _ = _columns.entered(self.table, what="totals")
-        amounts = ("opening", "added", "subtracted", "total") if self.opening else ("added", "subtracted", "total")
+        amounts = (
+            ("opening", "added", "subtracted", "total")
+            if self.opening
+            else ("added", "subtracted", "total")
+        )
         times = {"first": pc.min(table["first"]).as_py(), "last": pc.max(table["last"]).as_py()}
         return [
             ("keys", len(table)),
             ("events", pc.sum(table["events"]).as_py() or 0),
             *((f"{name}, over all keys", pc.sum(table[name]).as_py()) for name in amounts),
-            *((f"{name} event", pd.Timestamp(time) if time else None) for name, time in times.items()),
+            *(
+                (f"{name} event", pd.Timestamp(time) if time else None)
+                for name, time in times.items()
+            ),
         ]
 
 
@@ -115,7 +124,10 @@ def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
     coded = pa.chunked_array([column(chunk) for chunk in numbers], pa.int32())
     start = 0
     for batch in table.set_column(1, "key", coded).to_batches():
-        effects, times = _columns.words(batch["effect"], scale), values(batch["time"].view(pa.int64()))
+        effects, times = (
+            _columns.words(batch["effect"], scale),
+            values(batch["time"].view(pa.int64())),
+        )
         first, behind = np.searchsorted(kept.dropped, (start, start + len(batch)))
         dropped = kept.dropped[first:behind] - start
         load().tally(
@@ -130,7 +142,9 @@ def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
 _EVENTS, _FIRST, _LAST = 4, 5, 6
 
 
-def _with_opening(keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scale: int, time: pa.DataType) -> pa.Table:
+def _with_opening(
+    keys: pa.Array, sums: np.ndarray, start: pa.Table | None, scale: int, time: pa.DataType
+) -> pa.Table:
     if start is None:
         opening = np.zeros((len(keys), 2), np.int64)
     else:

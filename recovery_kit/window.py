@@ -37,7 +37,9 @@ class Window:
                 time = pd.Timestamp(ms, unit="ms", tz="UTC").isoformat(timespec="milliseconds")
                 parts.append(f"{word} {time.replace('+00:00', 'Z')} by the events' own time")
             elif offsets:
-                parts.append(f"{word} " + ", ".join(f"{t}-{p}@{o}" for (t, p), o in sorted(offsets.items())))
+                parts.append(
+                    f"{word} " + ", ".join(f"{t}-{p}@{o}" for (t, p), o in sorted(offsets.items()))
+                )
         return " ".join(parts) or "the whole log"
 
 
@@ -92,11 +94,15 @@ def _bound(name: str, moment: Moment, topics: list[str]) -> tuple[int | None, di
         try:
             moment = json.loads(moment)
         except json.JSONDecodeError as error:
-            raise ParameterError(f"{name} is {moment!r}, which starts like JSON but is not: {error}") from None
+            raise ParameterError(
+                f"{name} is {moment!r}, which starts like JSON but is not: {error}"
+            ) from None
     if isinstance(moment, Mapping):
         return None, dict(_offset(name, place, offset, topics) for place, offset in moment.items())
     if not isinstance(moment, str | datetime):
-        raise ParameterError(f"{name} is {moment!r}; expected a time, or a mapping of partition to offset")
+        raise ParameterError(
+            f"{name} is {moment!r}; expected a time, or a mapping of partition to offset"
+        )
     return to_ms(name, moment), {}
 
 
@@ -106,9 +112,16 @@ def _offset(name: str, place: object, offset: object, topics: list[str]) -> tupl
         place = (topic, int(partition)) if partition.isdecimal() else place
     elif isinstance(place, str | int) and not isinstance(place, bool):
         if len(topics) > 1:
-            raise ParameterError(f"{name} names partition {place} of {len(topics)} topics; give (topic, partition)")
+            raise ParameterError(
+                f"{name} names partition {place} of {len(topics)} topics; give (topic, partition)"
+            )
         place = (topics[0], int(place))
-    if not isinstance(place, tuple) or len(place) != 2 or place[0] not in topics or not isinstance(place[1], int):
+    if (
+        not isinstance(place, tuple)
+        or len(place) != 2
+        or place[0] not in topics
+        or not isinstance(place[1], int)
+    ):
         raise ParameterError(
             f"{name} names {place!r}; expected a partition, or (topic, partition) of {', '.join(topics)}"
         )

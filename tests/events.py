@@ -34,7 +34,9 @@ def events(rows: Iterable[Event], schema: EventSchema | None = None) -> pa.Table
         cells = (event_id, kind, Decimal(value), effect, key, NOON + time, topic, partition, offset)
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
-    return pa.table({name: _column(columns[name], kind) for name, kind in schema.arrow_types.items()})
+    return pa.table(
+        {name: _column(columns[name], kind) for name, kind in schema.arrow_types.items()}
+    )
 
 
 def _column(cells: list[object], kind: pa.DataType) -> pa.Array:

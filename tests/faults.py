@@ -24,7 +24,10 @@ def table() -> dict[int, dict[str, str]]:
     """The faults by number."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(
-            file, delimiter="\t", quoting=csv.QUOTE_NONE, fieldnames=["number", "case", "must", "tests"]
+            file,
+            delimiter="\t",
+            quoting=csv.QUOTE_NONE,
+            fieldnames=["number", "case", "must", "tests"],
         )
         next(rows)
         return {int(row["number"]): row for row in rows}
@@ -45,7 +48,9 @@ class Results:
         self.passed: dict[int, set[str]] = defaultdict(set)
         self.failed: dict[int, set[str]] = defaultdict(set)
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
         wanted = [item for item in items if numbers(item.nodeid, self.faults) & self.only]
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
         items[:] = wanted
@@ -72,7 +77,9 @@ def main(only: set[int]) -> int:
     print(f"\n{'#':>3}  {'':7}  tests  {'case':64}  what must happen")
     for number, row in faults.items():
         count = len(results.passed[number] | results.failed[number])
-        print(f"{number:>3}  {results.verdict(number):7}  {count:>5}  {shorten(row['case'], 64):64}  {row['must']}")
+        print(
+            f"{number:>3}  {results.verdict(number):7}  {count:>5}  {shorten(row['case'], 64):64}  {row['must']}"
+        )
     for number, names in sorted(results.failed.items()):
         for name in sorted(names):
             print(f"FAIL {number}: {name}")

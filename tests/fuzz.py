@@ -30,7 +30,23 @@ BATCH = 400
 Message = tuple[bytes | None, bytes | None, int]
 Rows = list[tuple[object, ...]]
 
-NAMES = ["id", "type", "value", "meta", "kind", "data", "x", "amount", "k", "ts", "v", "é", "other", "\u0000", "🎉"]
+NAMES = [
+    "id",
+    "type",
+    "value",
+    "meta",
+    "kind",
+    "data",
+    "x",
+    "amount",
+    "k",
+    "ts",
+    "v",
+    "é",
+    "other",
+    "\u0000",
+    "🎉",
+]
 TEXTS = [
     "add",
     "7",
@@ -128,12 +144,18 @@ def value(chance: random.Random, depth: int = 0) -> str:
         return chance.choice(["null", "true", "false"])
     if what < 0.9:
         return "[" + ",".join(value(chance, depth + 1) for _ in range(chance.randrange(3))) + "]"
-    return written(chance, {name: value(chance, depth + 1) for name in chance.sample(NAMES, chance.randrange(4))})
+    return written(
+        chance,
+        {name: value(chance, depth + 1) for name in chance.sample(NAMES, chance.randrange(4))},
+    )
 
 
 def written(chance: random.Random, fields: dict[str, str]) -> str:
     blank = chance.choice(["", "", "", " ", "\n", "\t\r"])
-    pairs = [f"{blank}{json.dumps(name, ensure_ascii=False)}{blank}:{blank}{v}" for name, v in fields.items()]
+    pairs = [
+        f"{blank}{json.dumps(name, ensure_ascii=False)}{blank}:{blank}{v}"
+        for name, v in fields.items()
+    ]
     if chance.random() < 0.3:
         chance.shuffle(pairs)
     if chance.random() < 0.03:
@@ -145,7 +167,10 @@ def message(chance: random.Random) -> bytes | None:
     """A message that one of the schemas may well read, now and then damaged."""
     if chance.random() < 0.02:
         return None
-    id_, kind = json.dumps(chance.choice(TEXTS)), chance.choice(['"add"', '"subtract"', '"7"', "7", '"x"'])
+    id_, kind = (
+        json.dumps(chance.choice(TEXTS)),
+        chance.choice(['"add"', '"subtract"', '"7"', "7", '"x"']),
+    )
     amount, when = value(chance, 4), value(chance, 4)
     fields = {
         "id": id_, "type": kind, "value": amount, "v": value(chance, 4), "é": id_, "ts": when, "other": value(chance),
@@ -198,11 +223,18 @@ def cut_down(record: Message, schema: EventSchema) -> bytes | None:
 def fuzz_messages(chance: random.Random, seen: Counter[str]) -> None:
     schema = chance.choice(SCHEMAS)
     records = [
-        (message(chance), chance.choice([b"k", None, b"", b"\xff", "é".encode()]), chance.choice([NOON, 0, -1, 10**15]))
+        (
+            message(chance),
+            chance.choice([b"k", None, b"", b"\xff", "é".encode()]),
+            chance.choice([NOON, 0, -1, 10**15]),
+        )
         for _ in range(BATCH)
     ]
     found, expected = read(records, schema)
-    kinds = Counter("event" if len(row) > 2 else "tombstone" if row[1] == "tombstone" else "reject" for row in expected)
+    kinds = Counter(
+        "event" if len(row) > 2 else "tombstone" if row[1] == "tombstone" else "reject"
+        for row in expected
+    )
     seen.update(kinds)
     if found == expected:
         return
@@ -210,20 +242,30 @@ def fuzz_messages(chance: random.Random, seen: Counter[str]) -> None:
     least = cut_down(one, schema)
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / "message").write_bytes(least or b"")
-    raise SystemExit(f"read differently: {least!r}, key {one[1]!r}, time {one[2]}, by {schema}; kept in {KEPT}")
+    raise SystemExit(
+        f"read differently: {least!r}, key {one[1]!r}, time {one[2]}, by {schema}; kept in {KEPT}"
+    )
 
 
 def fuzz_batches(chance: random.Random, seen: Counter[str]) -> None:
     headers = [("h", chance.choice([b"1", None]))] * chance.randrange(3)
-    body = bytearray(batch([Record(o, headers=headers) for o in range(chance.randrange(1, 5))])[61:])
+    body = bytearray(
+        batch([Record(o, headers=headers) for o in range(chance.randrange(1, 5))])[61:]
+    )
     for _ in range(chance.randrange(4)):
-        body[chance.randrange(len(body))] = chance.choice([0, 1, 2, 0x7E, 0x7F, 0x80, 0xFF, chance.randrange(256)])
+        body[chance.randrange(len(body))] = chance.choice(
+            [0, 1, 2, 0x7E, 0x7F, 0x80, 0xFF, chance.randrange(256)]
+        )
     del body[chance.choice([len(body), chance.randrange(len(body) + 1)]) :]
     bad, columns = decode(bytes(body), chance.randrange(6))
     seen["batch refused" if bad >= 0 else "batch taken"] += 1
     if bad < 0:
         _, _, key_at, key_len, value_at, value_len, headers_at, headers_end = columns
-        for places, lengths in ((key_at, key_len), (value_at, value_len), (headers_at, headers_end - headers_at)):
+        for places, lengths in (
+            (key_at, key_len),
+            (value_at, value_len),
+            (headers_at, headers_end - headers_at),
+        ):
             assert inside(np.asarray(places), np.asarray(lengths), 3, 3 + len(body)), bytes(body)
 
 
@@ -242,4 +284,7 @@ def main(seconds: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().getrandbits(32))
+    main(
+        float(sys.argv[1]),
+        int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().getrandbits(32),
+    )

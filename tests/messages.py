@@ -37,4 +37,15 @@ def pack(
     value_at, value_len = place(values)
     time = np.array(times if times is not None else [NOON] * n, np.int64)
     offset = np.arange(n, dtype=np.int64)
-    return Messages("t", 0, hold(bytes(data)), offset, time, key_at, key_len, value_at, value_len, headers=lambda _: [])
+    return Messages(
+        "t",
+        0,
+        hold(bytes(data)),
+        offset,
+        time,
+        key_at,
+        key_len,
+        value_at,
+        value_len,
+        headers=lambda _: [],
+    )

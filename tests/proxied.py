@@ -67,7 +67,9 @@ class Proxy:
             for source, sink in (pair, pair[::-1]):
                 threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._open.wait()
@@ -89,7 +91,9 @@ class Proxied(Kafka):
 
     def __init__(self, config: dict[str, object] | None = None, **options: Any) -> None:
         super().__init__(
-            {**(config or {}), "listener.security.protocol.map": PLAIN_MAP}, listeners=("PROXIED",), **options
+            {**(config or {}), "listener.security.protocol.map": PLAIN_MAP},
+            listeners=("PROXIED",),
+            **options,
         )
         self.proxies: dict[int, Proxy] = {}
 

@@ -18,18 +18,24 @@ NUMBERS = st.sampled_from(["int8", "int32", "int64", "uint8", "uint16", "uint64"
 
 
 @given(arrays.arrays(NUMBERS, st.integers(0, 50)), st.data())
-def test_numbers_go_there_and_back_from_anywhere_in_a_column(given: np.ndarray, data: st.DataObject) -> None:
+def test_numbers_go_there_and_back_from_anywhere_in_a_column(
+    given: np.ndarray, data: st.DataObject
+) -> None:
     made = column(given)
     assert made.equals(pa.array(given))
     made.validate(full=True)
     first = data.draw(st.integers(0, len(given)))
     assert np.array_equal(values(made.slice(first)), given[first:])
-    assert np.array_equal(values(pa.chunked_array([made.slice(first), made])), [*given[first:], *given])
+    assert np.array_equal(
+        values(pa.chunked_array([made.slice(first), made])), [*given[first:], *given]
+    )
     assert values(made).dtype == given.dtype
 
 
 @given(
-    arrays.arrays(np.int64, st.integers(0, 50)).flatmap(lambda a: st.tuples(st.just(a), arrays.arrays(bool, len(a))))
+    arrays.arrays(np.int64, st.integers(0, 50)).flatmap(
+        lambda a: st.tuples(st.just(a), arrays.arrays(bool, len(a)))
+    )
 )
 def test_nulls_and_truth_values(given: tuple[np.ndarray, np.ndarray]) -> None:
     numbers, there = given

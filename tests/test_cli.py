@@ -38,9 +38,15 @@ def test_demo_finds_the_incident(tmp_path: Path) -> None:
     assert told["reconciliation"]["statuses"]["matched"] > 150
 
 
-def test_run_reads_its_parameters_from_a_file_and_the_command_line(broker: Kafka, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(f"bootstrap_servers: {broker.bootstrap_servers}\ntopic: other\n")
-    done = command("run", "-f", "params.yaml", "-p", "topic", "0012", "-p", "run_dir", "r", cwd=tmp_path)
+def test_run_reads_its_parameters_from_a_file_and_the_command_line(
+    broker: Kafka, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text(
+        f"bootstrap_servers: {broker.bootstrap_servers}\ntopic: other\n"
+    )
+    done = command(
+        "run", "-f", "params.yaml", "-p", "topic", "0012", "-p", "run_dir", "r", cwd=tmp_path
+    )
     assert done.returncode == 2
     assert "the cluster has no topic '0012'" in done.stdout
     assert (tmp_path / "r" / "manifest.json").exists()
@@ -57,7 +63,10 @@ def test_run_reads_its_parameters_from_a_file_and_the_command_line(broker: Kafka
         (["run", "--fail-on", "kyes=1"], "Did you mean 'keys'?"),
         (["history", "missing"], "missing is no folder"),
         (["purge", "missing"], "missing is no run directory"),
-        (["check", "--bootstrap-servers", "127.0.0.1", "--topic", "t", "-p", "partitions", "x"], "partitions"),
+        (
+            ["check", "--bootstrap-servers", "127.0.0.1", "--topic", "t", "-p", "partitions", "x"],
+            "partitions",
+        ),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(
@@ -69,22 +78,46 @@ def test_errors_are_one_line_and_exit_code_2(
     assert "Traceback" not in told
 
 
-def test_a_log_collector_reads_one_line_and_prometheus_a_file(broker: Kafka, tmp_path: Path) -> None:
-    at = ["-p", "bootstrap_servers", broker.bootstrap_servers, "-p", "topic", "none-such", "-p", "run_dir", "r"]
+def test_a_log_collector_reads_one_line_and_prometheus_a_file(
+    broker: Kafka, tmp_path: Path
+) -> None:
+    at = [
+        "-p",
+        "bootstrap_servers",
+        broker.bootstrap_servers,
+        "-p",
+        "topic",
+        "none-such",
+        "-p",
+        "run_dir",
+        "r",
+    ]
     done = command("run", *at, "--json", "--metrics", "out/kit.prom", cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
-    assert (told["exit_code"], told["topic"], told["run_dir"]) == (2, "none-such", str(tmp_path / "r"))
+    assert (told["exit_code"], told["topic"], told["run_dir"]) == (
+        2,
+        "none-such",
+        str(tmp_path / "r"),
+    )
     assert "no topic 'none-such'" in told["error"]
-    assert (tmp_path / "out" / "kit.prom").read_bytes() == (tmp_path / "r" / "metrics.prom").read_bytes()
-    assert 'recovery_kit_run_exit_code{topic="none-such"} 2' in (tmp_path / "out" / "kit.prom").read_text()
+    assert (tmp_path / "out" / "kit.prom").read_bytes() == (
+        tmp_path / "r" / "metrics.prom"
+    ).read_bytes()
+    assert (
+        'recovery_kit_run_exit_code{topic="none-such"} 2'
+        in (tmp_path / "out" / "kit.prom").read_text()
+    )
     assert "ERROR recovery_kit.run: 01_replay: KafkaError" in done.stderr
     # Nobody is there to ask; then it is done, and what is left is told.
     assert command("purge", "r", cwd=tmp_path).returncode == 2
     (tmp_path / "r" / "mine.txt").write_text("mine")
     done = command("purge", "r", "--yes", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "Deleted what runs kept in r. Still there: mine.txt\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Deleted what runs kept in r. Still there: mine.txt\n",
+    )
 
 
 def test_an_error_before_the_run_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,11 +142,17 @@ def test_history_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "20260302T133000Z" in told
 
 
-def test_check_says_what_fits_and_what_does_not(broker: Kafka, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_fits_and_what_does_not(
+    broker: Kafka, capsys: pytest.CaptureFixture[str]
+) -> None:
     broker.create_topic("test-check", partitions=2, config={"retention.ms": 86_400_000 * 7})
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
     for i in range(20):
-        producer.send("test-check", b'{"event_id": "e%d", "kind": "credit", "value": "1.00"}' % i, partition=i % 2)
+        producer.send(
+            "test-check",
+            b'{"event_id": "e%d", "kind": "credit", "value": "1.00"}' % i,
+            partition=i % 2,
+        )
     producer.flush()
     producer.close()
     at = ["check", "--bootstrap-servers", broker.bootstrap_servers, "--topic", "test-check"]
@@ -132,13 +171,33 @@ def test_check_says_what_fits_and_what_does_not(broker: Kafka, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("servers", "topic", "works", "fails"),
     [
-        ("no-such-host.invalid:9092", "t", [], "name lookup fails: no-such-host.invalid cannot be found"),
-        ("127.0.0.1:1", "t", ["name lookup"], "TCP fails: 127.0.0.1:1 does not take the connection"),
-        ("", "never-made", ["name lookup", "TCP", "Kafka"], "topic fails: the cluster has no topic 'never-made'"),
+        (
+            "no-such-host.invalid:9092",
+            "t",
+            [],
+            "name lookup fails: no-such-host.invalid cannot be found",
+        ),
+        (
+            "127.0.0.1:1",
+            "t",
+            ["name lookup"],
+            "TCP fails: 127.0.0.1:1 does not take the connection",
+        ),
+        (
+            "",
+            "never-made",
+            ["name lookup", "TCP", "Kafka"],
+            "topic fails: the cluster has no topic 'never-made'",
+        ),
     ],
 )
 def test_check_names_the_layer_that_fails_behind_those_that_work(
-    broker: Kafka, capsys: pytest.CaptureFixture[str], servers: str, topic: str, works: list[str], fails: str
+    broker: Kafka,
+    capsys: pytest.CaptureFixture[str],
+    servers: str,
+    topic: str,
+    works: list[str],
+    fails: str,
 ) -> None:
     at = ["check", "--bootstrap-servers", servers or broker.bootstrap_servers, "--topic", topic]
     assert cli.main([*at, "-p", "timeout", "3"]) == 2
@@ -159,7 +218,10 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
 
 def test_sandbox_tells_how_to_point_at_it_and_ends_on_interrupt() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "recovery_kit.cli", "sandbox"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "recovery_kit.cli", "sandbox"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         lines = []

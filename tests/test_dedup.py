@@ -57,7 +57,13 @@ def test_pandas_gets_the_types_of_the_events_table() -> None:
 @pytest.mark.parametrize(
     ("on_conflict", "unique", "redelivered", "verdicts", "worth"),
     [
-        ("first", [10, 11, 12], [3, 4], {11: "chosen", 4: "redelivered", 13: "conflicting"}, {11: 0, 4: 0, 13: "2.5"}),
+        (
+            "first",
+            [10, 11, 12],
+            [3, 4],
+            {11: "chosen", 4: "redelivered", 13: "conflicting"},
+            {11: 0, 4: 0, 13: "2.5"},
+        ),
         (
             "last",
             [10, 12, 13],
@@ -65,22 +71,40 @@ def test_pandas_gets_the_types_of_the_events_table() -> None:
             {11: "conflicting", 4: "conflicting", 13: "chosen"},
             {11: "-2.5", 4: "-2.5", 13: 0},
         ),
-        ("reject", [10, 12], [3], dict.fromkeys([11, 4, 13], "conflicting"), {11: 7, 4: 7, 13: "9.5"}),
+        (
+            "reject",
+            [10, 12],
+            [3],
+            dict.fromkeys([11, 4, 13], "conflicting"),
+            {11: 7, 4: 7, 13: "9.5"},
+        ),
     ],
 )
 def test_a_conflict_is_settled_as_asked(
-    on_conflict: str, unique: list[int], redelivered: list[int], verdicts: dict[int, str], worth: dict[int, object]
+    on_conflict: str,
+    unique: list[int],
+    redelivered: list[int],
+    verdicts: dict[int, str],
+    worth: dict[int, object],
 ) -> None:
     result = dedup(events(LOG), on_conflict=on_conflict)
     assert column(result.unique, "offset") == unique
     assert column(result.redelivered, "offset") == redelivered
     found = rows(result.conflicts)
     assert {row["offset"]: row["verdict"] for row in found} == verdicts
-    assert {row["offset"]: row["worth"] for row in found} == {at: Decimal(w) for at, w in worth.items()}
+    assert {row["offset"]: row["worth"] for row in found} == {
+        at: Decimal(w) for at, w in worth.items()
+    }
 
 
 @pytest.mark.parametrize(
-    "other", [("e", "subtract", "1", "a"), ("e", "add", "1.01", "a"), ("e", "add", "1", "b"), ("e", "add", "1", "A")]
+    "other",
+    [
+        ("e", "subtract", "1", "a"),
+        ("e", "add", "1.01", "a"),
+        ("e", "add", "1", "b"),
+        ("e", "add", "1", "A"),
+    ],
 )
 def test_another_type_value_or_key_is_a_conflict(other: tuple[str, str, str, str]) -> None:
     table = events([("e", "add", "1", "a", 0, "t", 0, 0), (*other, 1, "t", 0, 1)])
@@ -160,7 +184,12 @@ def test_columns_of_ones_own_stay() -> None:
     result = dedup(table)
     assert column(result.unique, "note") == ["u", "v", "w"]
     assert column(result.redelivered, "note") == ["y", "z"]
-    assert result.conflicts.column_names == [*table.column_names, "verdict", "chosen_effect", "worth"]
+    assert result.conflicts.column_names == [
+        *table.column_names,
+        "verdict",
+        "chosen_effect",
+        "worth",
+    ]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
@@ -168,7 +197,9 @@ def test_texts_of_either_kind_and_rows_in_any_order(kind: pa.DataType) -> None:
     table = events(LOG).take([5, 3, 4, 0, 2, 1])
     for at in (0, 1, 4, 6):
         text = table.column(at).cast(pa.string())
-        table = table.set_column(at, table.column_names[at], text if kind == pa.string() else text.dictionary_encode())
+        table = table.set_column(
+            at, table.column_names[at], text if kind == pa.string() else text.dictionary_encode()
+        )
     result = dedup(table)
     assert column(result.unique, "offset") == [10, 12, 11]  # as given
     assert column(result.redelivered, "offset") == [3, 4]  # in log order
@@ -209,7 +240,9 @@ def test_the_order_of_a_long_table_is_kept() -> None:
 FLOATS = events(LOG).set_column(2, "value", pa.array([1.5] * len(LOG)))
 NULLS = events(LOG).set_column(4, "key", pa.array(["a", None] * 3, pa.large_string()))
 NULL_IN_DICTIONARY = events(LOG).set_column(
-    0, "event_id", pa.DictionaryArray.from_arrays(pa.array(range(6), pa.int32()), pa.array([None, *"abcde"]))
+    0,
+    "event_id",
+    pa.DictionaryArray.from_arrays(pa.array(range(6), pa.int32()), pa.array([None, *"abcde"])),
 )
 NAIVE = events(LOG).set_column(5, "time", pa.array([0] * len(LOG), pa.timestamp("ms")))
 
@@ -217,7 +250,10 @@ NAIVE = events(LOG).set_column(5, "time", pa.array([0] * len(LOG), pa.timestamp(
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (FLOATS, r"events: column 'value' is double; expected decimals\. A float cannot hold money exactly"),
+        (
+            FLOATS,
+            r"events: column 'value' is double; expected decimals\. A float cannot hold money exactly",
+        ),
         (NULLS, r"events: column 'key' holds 3 nulls"),
         (NULL_IN_DICTIONARY, r"events: column 'event_id' holds 1 nulls"),
         (
@@ -251,7 +287,9 @@ def test_a_table_that_will_not_do_says_why(table: object, said: str) -> None:
 
 
 def test_an_unknown_choice_is_an_error() -> None:
-    with pytest.raises(ParameterError, match=r"on_conflict is 'frist'; expected one of .* Did you mean 'first'\?"):
+    with pytest.raises(
+        ParameterError, match=r"on_conflict is 'frist'; expected one of .* Did you mean 'first'\?"
+    ):
         dedup(events(LOG), on_conflict="frist")
 
 
@@ -267,7 +305,8 @@ def test_two_events_in_one_place_are_an_error(kind: pa.DataType) -> None:
     table = events([LOG[1], LOG[0], ("e1", "add", "5.00", "a", 3, "t", 0, 11)])
     table = table.set_column(8, "offset", table["offset"].cast(kind))
     with pytest.raises(
-        TableError, match="2 rows have one place in the log, t partition 0 offset 11: events 'e1' and 'e2'"
+        TableError,
+        match="2 rows have one place in the log, t partition 0 offset 11: events 'e1' and 'e2'",
     ):
         dedup(table)
 
@@ -283,7 +322,11 @@ LOGS = st.lists(
         st.integers(0, 1),
     ),
     max_size=12,
-).map(lambda drawn: sorted(((*row, offset) for offset, row in enumerate(drawn)), key=lambda row: row[5:]))
+).map(
+    lambda drawn: sorted(
+        ((*row, offset) for offset, row in enumerate(drawn)), key=lambda row: row[5:]
+    )
+)
 
 
 def model(log: list[Event], on_conflict: str) -> dict[str, set[int]]:
@@ -298,25 +341,42 @@ def model(log: list[Event], on_conflict: str) -> dict[str, set[int]]:
         chosen, same = of_one[at], [content == contents[at] for content in contents]
         none_chosen = on_conflict == "reject" and not all(same)
         for row, equal in zip(of_one, same, strict=True):
-            verdict = "conflicting" if none_chosen or not equal else "chosen" if row is chosen else "redelivered"
+            verdict = (
+                "conflicting"
+                if none_chosen or not equal
+                else "chosen"
+                if row is chosen
+                else "redelivered"
+            )
             found[verdict].add(row[7])
     return found
 
 
 @settings(deadline=None)
 @given(LOGS, st.sampled_from(ON_CONFLICT[:3]), st.sampled_from(list(FORMS)))
-def test_any_log_is_judged_as_the_definition_has_it(log: list[Event], on_conflict: str, form: str) -> None:
+def test_any_log_is_judged_as_the_definition_has_it(
+    log: list[Event], on_conflict: str, form: str
+) -> None:
     table = events(log)
     result: Dedup = dedup(FORMS[form](table), on_conflict=on_conflict)
     wanted = model(log, on_conflict)
     assert column(result.unique, "offset") == [row[7] for row in log if row[7] in wanted["chosen"]]
-    assert column(result.redelivered, "offset") == [row[7] for row in log if row[7] in wanted["redelivered"]]
+    assert column(result.redelivered, "offset") == [
+        row[7] for row in log if row[7] in wanted["redelivered"]
+    ]
     listed = rows(result.conflicts)
-    assert {row["offset"] for row in listed if row["verdict"] == "conflicting"} == wanted["conflicting"]
+    assert {row["offset"] for row in listed if row["verdict"] == "conflicting"} == wanted[
+        "conflicting"
+    ]
     disputed = {row[0] for row in log if row[7] in wanted["conflicting"]}
-    together = sorted((row for row in log if row[0] in disputed), key=lambda row: (row[0].encode(), *row[4:]))
+    together = sorted(
+        (row for row in log if row[0] in disputed), key=lambda row: (row[0].encode(), *row[4:])
+    )
     assert [row["offset"] for row in listed] == [row[7] for row in together]
-    assert arrow(result.unique).select(["value", "effect"]).schema == table.select(["value", "effect"]).schema
+    assert (
+        arrow(result.unique).select(["value", "effect"]).schema
+        == table.select(["value", "effect"]).schema
+    )
 
 
 @settings(deadline=None)

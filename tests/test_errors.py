@@ -12,11 +12,15 @@ import pytest
 from recovery_kit import errors
 from recovery_kit.errors import IncompleteReplay, RecoveryKitError
 
-CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
+CLASSES = [
+    c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__
+]
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:
-    drawn = dict(re.findall(r"^    (?:[├└]── )?(\w+) +(\d+)  \w", errors.__doc__ or "", flags=re.MULTILINE))
+    drawn = dict(
+        re.findall(r"^    (?:[├└]── )?(\w+) +(\d+)  \w", errors.__doc__ or "", flags=re.MULTILINE)
+    )
     assert drawn == {c.__name__: str(c.exit_code) for c in CLASSES}
     assert all(issubclass(c, RecoveryKitError) for c in CLASSES)
 
@@ -36,7 +40,11 @@ def test_exit_codes_tell_apart_what_a_scheduler_must_tell_apart() -> None:
 def test_an_incomplete_replay_carries_its_coverage() -> None:
     coverage = pd.DataFrame({"topic": ["t"], "lost": [3]})
     error = IncompleteReplay("truncated: ...", verdict="truncated", coverage=coverage)
-    assert (str(error), error.verdict, error.exit_code) == ("truncated: ...", "truncated", errors.INCOMPLETE)
+    assert (str(error), error.verdict, error.exit_code) == (
+        "truncated: ...",
+        "truncated",
+        errors.INCOMPLETE,
+    )
     assert error.coverage is coverage
 
 
@@ -50,7 +58,9 @@ def test_an_incomplete_replay_carries_its_coverage() -> None:
         (errors.IdentityError, AssertionError),
     ],
 )
-def test_errors_are_also_the_builtin_that_callers_expect(kind: type[Exception], builtin: type[Exception]) -> None:
+def test_errors_are_also_the_builtin_that_callers_expect(
+    kind: type[Exception], builtin: type[Exception]
+) -> None:
     with pytest.raises(builtin, match="said"):
         raise kind("said")
 

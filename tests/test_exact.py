@@ -10,7 +10,9 @@ from recovery_kit.schema import EventSchema
 from tests.messages import NOON
 
 PLAIN = EventSchema()
-FULL = EventSchema(id="meta.id", type="t", value="data.amount", key="data.account", time="ts", decimals=3)
+FULL = EventSchema(
+    id="meta.id", type="t", value="data.amount", key="data.account", time="ts", decimals=3
+)
 
 
 def full(**fields: object) -> bytes:
@@ -63,7 +65,10 @@ def test_amounts_are_exact(text: bytes, amount: int) -> None:
         (b"-Infinity", "-Infinity is not a JSON number"),
         (b'"NaN"', "field 'value' is a string that is not a number, not an exact number"),
         (b'"1,000"', "field 'value' is a string that is not a number, not an exact number"),
-        ('"\u0661"'.encode(), "field 'value' is a string that is not a number, not an exact number"),
+        (
+            '"\u0661"'.encode(),
+            "field 'value' is a string that is not a number, not an exact number",
+        ),
         (b'""', "field 'value' is a string that is not a number, not an exact number"),
         (b"null", "field 'value' is null, not an exact number"),
         (b"true", "field 'value' is true or false, not an exact number"),
@@ -83,19 +88,34 @@ def test_what_is_not_an_exact_number_is_rejected(text: bytes, reason: str) -> No
         (b"", "the message is empty"),
         (b"not json", "the message is not JSON"),
         (b'{"id":"e1","type":"add","val', "the message is not JSON"),
-        (b'{"id":"e1","type":"add","value":1}{"id":"e2"}', "more than one JSON value in the message"),
-        (b'\xef\xbb\xbf{"id":"e1","type":"add","value":1}', "the message starts with a byte order mark"),
+        (
+            b'{"id":"e1","type":"add","value":1}{"id":"e2"}',
+            "more than one JSON value in the message",
+        ),
+        (
+            b'\xef\xbb\xbf{"id":"e1","type":"add","value":1}',
+            "the message starts with a byte order mark",
+        ),
         (b'{"id":"\xff","type":"add","value":1}', "the message is not UTF-8"),
         (b'{"id":"\xed\xa0\x80","type":"add","value":1}', "the message is not UTF-8"),
         (b'{"id":"\\ud800","type":"add","value":1}', "field 'id' is not valid Unicode"),
         (b'{"id":"a","id":"b","type":"add","value":1}', "field 'id' stands twice"),
         (b'["add"]', "the message is an array, not an object"),
         (b"5", "the message is a number, not an object"),
-        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the message is nested deeper than 64 levels"),
+        (
+            b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "the message is nested deeper than 64 levels",
+        ),
         (b'{"type":"add","value":1}', "field 'id' is missing"),
-        (b'{"id":null,"type":"add","value":1}', "field 'id' is null, not a string or a whole number"),
+        (
+            b'{"id":null,"type":"add","value":1}',
+            "field 'id' is null, not a string or a whole number",
+        ),
         (b'{"id":"","type":"add","value":1}', "field 'id' is empty"),
-        (b'{"id":1.5,"type":"add","value":1}', "field 'id' is a number with a fraction or exponent, not"),
+        (
+            b'{"id":1.5,"type":"add","value":1}',
+            "field 'id' is a number with a fraction or exponent, not",
+        ),
         (b'{"id":"e1","type":"reversal","value":1}', "type 'reversal' has no effect in the schema"),
     ],
 )
@@ -143,7 +163,10 @@ def test_times(time: object, ms: int) -> None:
 @pytest.mark.parametrize(
     ("time", "reason"),
     [
-        ("2026-03-02T12:00:00", "field 'ts' is a time without a zone; say which in EventSchema(utc_offset=...)"),
+        (
+            "2026-03-02T12:00:00",
+            "field 'ts' is a time without a zone; say which in EventSchema(utc_offset=...)",
+        ),
         ("2026-02-30T12:00:00Z", "field 'ts' is not an ISO 8601 time"),
         ("2026-03-02", "field 'ts' is not an ISO 8601 time"),
         ("yesterday", "field 'ts' is not an ISO 8601 time"),
@@ -158,7 +181,12 @@ def test_what_is_not_a_time_is_rejected(time: object, reason: str) -> None:
 
 def test_time_units_and_a_zone_for_local_times() -> None:
     for unit, number in (("s", NOON // 1000), ("us", NOON * 1000 + 7)):
-        assert read_message(full(ts=number), None, 0, EventSchema(**FULL.to_dict() | {"time_unit": unit})).time == NOON
+        assert (
+            read_message(
+                full(ts=number), None, 0, EventSchema(**FULL.to_dict() | {"time_unit": unit})
+            ).time
+            == NOON
+        )
     schema = EventSchema(**FULL.to_dict() | {"utc_offset": "+02:00"})
     assert read_message(full(ts="2026-03-02T14:00:00"), None, 0, schema).time == NOON
 
@@ -167,7 +195,10 @@ def test_the_key_is_the_message_key_or_none() -> None:
     message = b'{"id":"e1","type":"add","value":1}'
     assert read_message(message, b"k", NOON, PLAIN).key == "k"
     assert read_message(message, None, NOON, PLAIN).key is None
-    for key, reason in ((b"", "the message key is empty"), (b"\xff", "the message key is not UTF-8")):
+    for key, reason in (
+        (b"", "the message key is empty"),
+        (b"\xff", "the message key is not UTF-8"),
+    ):
         with pytest.raises(Reject, match=reason):
             read_message(message, key, NOON, PLAIN)
 

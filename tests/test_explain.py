@@ -115,7 +115,9 @@ LOG = make_log(1)
 def missed_window() -> tuple[list[Applied], dict[tuple[str, str], int]]:
     lost = [e for e in LOG if e[6] == 1 and 700 <= e[7] < 1_000]
     ids = {e[0] for e in lost}
-    return [a for a in apply(LOG) if a[0] not in ids], off_by([(e[3], -effect(e), "missed") for e in lost])
+    return [a for a in apply(LOG) if a[0] not in ids], off_by(
+        [(e[3], -effect(e), "missed") for e in lost]
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -126,7 +128,12 @@ def test_a_missed_window_is_found_from_totals_alone_and_said_once(form: str) -> 
     assert told(found) == truth
     assert type(found.causes) is type(r.table) is type(found.incidents)
     (incident,) = rows(found.incidents)
-    assert (incident["cause"], incident["partition"], incident["first_offset"], incident["last_offset"]) == (
+    assert (
+        incident["cause"],
+        incident["partition"],
+        incident["first_offset"],
+        incident["last_offset"],
+    ) == (
         "missed",
         1,
         700,
@@ -136,8 +143,14 @@ def test_a_missed_window_is_found_from_totals_alone_and_said_once(form: str) -> 
     assert incident["events"] == 300
     assert cents(incident["amount"]) == sum(truth.values())
     assert set(column(found.causes, "grade")) == {"consistent"}
-    assert all(row["incident"] == incident["incident"] and row["evidence"] for row in rows(found.causes))
-    assert found.summary["explained"] == found.summary["money"] == sum(abs(a) for a in truth.values()) / Decimal(100)
+    assert all(
+        row["incident"] == incident["incident"] and row["evidence"] for row in rows(found.causes)
+    )
+    assert (
+        found.summary["explained"]
+        == found.summary["money"]
+        == sum(abs(a) for a in truth.values()) / Decimal(100)
+    )
 
 
 def test_texts_may_be_categories() -> None:
@@ -166,9 +179,14 @@ def test_a_type_with_the_wrong_sign_for_a_while_is_one_incident_of_all_partition
     found = explain(r, d)
     assert told(found) == off_by([(e[3], -2 * effect(e), "wrong_sign") for e in wrong.values()])
     (incident,) = rows(found.incidents)
-    assert (incident["type"], incident["partition"], incident["partitions"]) == ("subtract", None, 2)
+    assert (incident["type"], incident["partition"], incident["partitions"]) == (
+        "subtract",
+        None,
+        2,
+    )
     assert (incident["first"], incident["last"]) == tuple(
-        pd.Timestamp(NOON + bound(e[4] for e in wrong.values()), unit="ms", tz="UTC") for bound in (min, max)
+        pd.Timestamp(NOON + bound(e[4] for e in wrong.values()), unit="ms", tz="UTC")
+        for bound in (min, max)
     )
 
 
@@ -215,11 +233,19 @@ def test_a_correction_by_hand_stays_unexplained() -> None:
     applied = [*apply(LOG), ("manual-1", "k003", 123_456)]
     r, d = reconciled(LOG, applied)
     (row,) = rows(explain(r, d).causes)
-    assert (row["cause"], row["grade"], cents(row["amount"])) == ("unexplained", "unexplained", 123_456)
+    assert (row["cause"], row["grade"], cents(row["amount"])) == (
+        "unexplained",
+        "unexplained",
+        123_456,
+    )
     (row,) = rows(explain(r, d, processed=listed(applied, "effect", "key")).causes)
     assert (row["cause"], row["grade"], row["event_ids"]) == ("not_in_log", "proven", ["manual-1"])
     (row,) = rows(explain(r, d, processed=listed(applied, "effect")).causes)
-    assert (row["cause"], row["grade"], row["event_ids"]) == ("not_in_log", "consistent", ["manual-1"])
+    assert (row["cause"], row["grade"], row["event_ids"]) == (
+        "not_in_log",
+        "consistent",
+        ["manual-1"],
+    )
 
 
 def test_keys_of_one_side_only() -> None:
@@ -244,15 +270,27 @@ def test_known_copies_and_versions_come_first() -> None:
     log = with_copies()
     again, other = LOG[30], LOG[40]
     new = 77_777 * EFFECTS[other[1]]
-    applied = [(i, k, new if i == other[0] else a) for i, k, a in apply(LOG)] + [(again[0], again[3], effect(again))]
+    applied = [(i, k, new if i == other[0] else a) for i, k, a in apply(LOG)] + [
+        (again[0], again[3], effect(again))
+    ]
     r, d = reconciled(log, applied)
-    truth = off_by([(again[3], effect(again), "applied_twice"), (other[3], new - effect(other), "conflict")])
+    truth = off_by(
+        [(again[3], effect(again), "applied_twice"), (other[3], new - effect(other), "conflict")]
+    )
     for found in (explain(r, d), explain(r, d, processed=listed(applied, "effect", "key"))):
         assert told(found) == truth
         assert adds_up(found, r)
 
 
-MISTAKES = ("missed", "applied_twice", "wrong_sign", "wrong_factor", "wrong_amount", "wrong_key", "not_in_log")
+MISTAKES = (
+    "missed",
+    "applied_twice",
+    "wrong_sign",
+    "wrong_factor",
+    "wrong_amount",
+    "wrong_key",
+    "not_in_log",
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -261,7 +299,9 @@ MISTAKES = ("missed", "applied_twice", "wrong_sign", "wrong_factor", "wrong_amou
     st.lists(st.tuples(st.integers(0, 399), st.sampled_from(MISTAKES)), max_size=60),
     st.booleans(),
 )
-def test_with_a_list_every_cause_is_proven_and_right(seed: int, mistakes: list[tuple[int, str]], keyed: bool) -> None:
+def test_with_a_list_every_cause_is_proven_and_right(
+    seed: int, mistakes: list[tuple[int, str]], keyed: bool
+) -> None:
     log = make_log(seed, count=400, keys=20)
     first = dict(reversed(mistakes))
     applied, truth = [], []
@@ -275,8 +315,14 @@ def test_with_a_list_every_cause_is_proven_and_right(seed: int, mistakes: list[t
             "wrong_sign": ([(event_id, key, -amount)], [(key, -2 * amount)]),
             "wrong_factor": ([(event_id, key, 10 * amount)], [(key, 9 * amount)]),
             "wrong_amount": ([(event_id, key, amount + 1)], [(key, 1)]),
-            "wrong_key": ([(event_id, "elsewhere", amount)], [(key, -amount), ("elsewhere", amount)]),
-            "not_in_log": ([(event_id, key, amount), (f"x{number}", key, 5)], [(key, 5)] if keyed else []),
+            "wrong_key": (
+                [(event_id, "elsewhere", amount)],
+                [(key, -amount), ("elsewhere", amount)],
+            ),
+            "not_in_log": (
+                [(event_id, key, amount), (f"x{number}", key, 5)],
+                [(key, 5)] if keyed else [],
+            ),
         }.get(cause, ([(event_id, key, amount)], []))
         applied += lines
         truth += [(k, a, cause) for k, a in change]
@@ -286,20 +332,26 @@ def test_with_a_list_every_cause_is_proven_and_right(seed: int, mistakes: list[t
     proven: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows(found.causes):
         if row["grade"] == "proven":
-            proven[row["key"], {"lag": "missed"}.get(row["cause"], row["cause"])] += cents(row["amount"])
+            proven[row["key"], {"lag": "missed"}.get(row["cause"], row["cause"])] += cents(
+                row["amount"]
+            )
     want = {at: amount for at, amount in off_by(truth).items() if amount}
     assert dict(proven) == want
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 299), st.sampled_from(["missed", "twice", "sign", "hand"])), max_size=40))  # fmt: skip
-def test_from_totals_alone_the_amounts_add_up_whatever_happened(seed: int, mistakes: list[tuple[int, str]]) -> None:
+def test_from_totals_alone_the_amounts_add_up_whatever_happened(
+    seed: int, mistakes: list[tuple[int, str]]
+) -> None:
     log = make_log(seed, count=300, keys=12)
     applied = []
     first = dict(mistakes)
     for number, (event_id, key, amount) in enumerate(apply(log)):
         times = {"missed": 0, "twice": 2}.get(first.get(number, ""), 1)
-        signed = -amount if first.get(number) == "sign" else amount + 13 * (first.get(number) == "hand")
+        signed = (
+            -amount if first.get(number) == "sign" else amount + 13 * (first.get(number) == "hand")
+        )
         applied += [(event_id, key, signed)] * times
     r, d = reconciled(log, applied)
     found = explain(r, d)
@@ -327,7 +379,11 @@ def test_a_proven_window_is_an_incident_too() -> None:
     found = explain(r, d, processed=listed(applied, "effect"))
     assert told(found) == truth
     (incident,) = rows(found.incidents)
-    assert (incident["grade"], incident["first_offset"], incident["last_offset"]) == ("proven", 700, 999)
+    assert (incident["grade"], incident["first_offset"], incident["last_offset"]) == (
+        "proven",
+        700,
+        999,
+    )
 
 
 def test_an_unreadable_message_that_names_key_and_amount_is_the_suspect() -> None:
@@ -336,7 +392,8 @@ def test_an_unreadable_message_that_names_key_and_amount_is_the_suspect() -> Non
     kinds = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("reason", pa.string()), ("key", pa.binary()), ("value", pa.binary())]  # fmt: skip
     value = b'{"id":"odd","kind":"add","value":432.10'
     made = pa.Table.from_pylist(
-        [dict(zip((n for n, _ in kinds), ("log", 0, 7, "not JSON", b"k005", value), strict=True))], pa.schema(kinds)
+        [dict(zip((n for n, _ in kinds), ("log", 0, 7, "not JSON", b"k005", value), strict=True))],
+        pa.schema(kinds),
     )
     (row,) = rows(explain(r, d, replay=SimpleNamespace(rejects=made)).causes)
     assert (row["cause"], row["grade"]) == ("reject", "consistent")
@@ -351,7 +408,11 @@ def test_what_lies_within_the_tolerance_is_no_divergence() -> None:
     assert told(found) == truth
     assert "k000" not in column(found.causes, "key")
     (rest,) = [row for row in rows(found.causes) if row["grade"] == "unexplained"]
-    assert (rest["key"], cents(rest["amount"]), rest["evidence"]) == ("k001", -2, "within the tolerance")
+    assert (rest["key"], cents(rest["amount"]), rest["evidence"]) == (
+        "k001",
+        -2,
+        "within the tolerance",
+    )
 
 
 def test_amounts_of_many_decimals_are_compared_exactly() -> None:
@@ -364,7 +425,9 @@ def test_amounts_of_many_decimals_are_compared_exactly() -> None:
     for e in log:
         if e not in gone:
             held[e[3]] += Decimal(e[2])
-    r = reconcile(totals(d.unique), pa.table({"key": list(held), "total": [f"{t:f}" for t in held.values()]}))
+    r = reconcile(
+        totals(d.unique), pa.table({"key": list(held), "total": [f"{t:f}" for t in held.values()]})
+    )
     found = explain(r, d)
     lost: dict[str, Decimal] = defaultdict(Decimal)
     for e in gone:
@@ -430,9 +493,24 @@ def read_plainly(records: Any) -> list[Event]:
         offsets[record.partition] += 1
         try:
             m = json.loads(record.value or b"", parse_float=str, parse_int=str)
-            if m["id"] and m["type"] in KINDS and Decimal(m["value"]) == round(Decimal(m["value"]), 2):
+            if (
+                m["id"]
+                and m["type"] in KINDS
+                and Decimal(m["value"]) == round(Decimal(m["value"]), 2)
+            ):
                 time = pd.Timestamp(m["ts"]).value // 10**6 - NOON
-                made.append((m["id"], m["type"], m["value"], m["account"], time, "t", record.partition, offset))
+                made.append(
+                    (
+                        m["id"],
+                        m["type"],
+                        m["value"],
+                        m["account"],
+                        time,
+                        "t",
+                        record.partition,
+                        offset,
+                    )
+                )
         except (ValueError, KeyError, TypeError, ArithmeticError):
             continue
     return made
@@ -442,12 +520,24 @@ def test_the_sandbox_incident_is_explained() -> None:
     incident = simulate(7)
     d = dedup(events(read_plainly(incident.records), EventSchema(effects=KINDS)))
     r = reconcile(totals(d.unique), incident.expected)
-    truth = off_by([(c.key, cents(c.amount), NAMES[c.cause]) for c in incident.causes.itertuples() if c.cause in NAMES])
+    truth = off_by(
+        [
+            (c.key, cents(c.amount), NAMES[c.cause])
+            for c in incident.causes.itertuples()
+            if c.cause in NAMES
+        ]
+    )
     for processed, right, wrong in ((None, 0.97, 0.01), (incident.processed, 1, 0)):
         found = explain(r, d, processed=processed)
         assert adds_up(found, r)
-        causes = {at: a for at, a in told(found).items() if at[1] not in ("not_in_log", "unknown_key")}
-        agree = sum(min(abs(a), abs(truth.get(at, 0))) for at, a in causes.items() if a * truth.get(at, 0) > 0)
+        causes = {
+            at: a for at, a in told(found).items() if at[1] not in ("not_in_log", "unknown_key")
+        }
+        agree = sum(
+            min(abs(a), abs(truth.get(at, 0)))
+            for at, a in causes.items()
+            if a * truth.get(at, 0) > 0
+        )
         whole = sum(map(abs, truth.values()))
         assert agree >= right * whole
         assert sum(map(abs, causes.values())) - agree <= wrong * whole

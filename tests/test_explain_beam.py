@@ -35,9 +35,10 @@ def opened(known: int) -> tuple[Case, State, Grid]:
 
 def before(case: Case, known: int) -> list[Window]:
     end = case.places[1][3]
-    return [Window(SIGN, 0, ((1, end - 500, end - 100),)), Window(MISSED, -1, ((1, end - 300, end - 200),))][
-        : 2 * known
-    ]
+    return [
+        Window(SIGN, 0, ((1, end - 500, end - 100),)),
+        Window(MISSED, -1, ((1, end - 300, end - 200),)),
+    ][: 2 * known]
 
 
 often = settings(max_examples=150, deadline=None)
@@ -57,7 +58,9 @@ def several(draw: st.DrawFn) -> tuple[int, list[Range]]:
 
 @often
 @given(several())
-def test_ranges_of_cells_leave_what_the_windows_leave_event_by_event(drawn: tuple[int, list[Range]]) -> None:
+def test_ranges_of_cells_leave_what_the_windows_leave_event_by_event(
+    drawn: tuple[int, list[Range]],
+) -> None:
     known, ranges = drawn
     case, _, grid = opened(known)
     windows = []
@@ -65,7 +68,9 @@ def test_ranges_of_cells_leave_what_the_windows_leave_event_by_event(drawn: tupl
         cells, guess = grid.sides[0], grid.guess(one)
         rank = np.argsort(cells.rows)[guess.rows[guess.begin : guess.end]]
         inside = (rank >= cells.starts[one.begin]) & (rank < cells.starts[one.end])
-        assume(len(inside) and inside.all())  # no event of the family in there: a guess has one at least
+        assume(
+            len(inside) and inside.all()
+        )  # no event of the family in there: a guess has one at least
         windows.append(guess.window(case))
     keys = keys_of(case, known)
     weight, _ = trend(case, -1, settle(case, before(case, known)).left)
@@ -123,11 +128,15 @@ def test_short_windows_are_all_pairs_of_cells_that_are_near(cells: int, step: in
     assert sorted(told) == [(b, e) for b in at for e in at if b < e <= b + NEAR * step]
 
 
-spans = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)).map(lambda p: (p[0], p[0] + p[1])), max_size=6)
+spans = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 9)).map(lambda p: (p[0], p[0] + p[1])), max_size=6
+)
 
 
 @given(spans, spans)
-def test_spans_cover_what_they_are_to_cover(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+def test_spans_cover_what_they_are_to_cover(
+    some: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
     def covered(spans: list[tuple[int, int]]) -> set[int]:
         return {at for begin, end in spans for at in range(begin, end)}
 
@@ -142,7 +151,9 @@ def test_three_windows_on_every_key_one_within_another() -> None:
     lost = {e[0] for e in log if 1_000 <= e[7] < 5_200}
     wrong = {e[0] for e in log if e[1] == "add" and 5_600 <= e[7] < 11_400}
     turned = {e[0] for e in log if e[1] == "subtract" and 5_900 <= e[7] < 8_100}
-    r, d = reconciled(log, [(i, k, -a if i in wrong | turned else a) for i, k, a in apply(log) if i not in lost])
+    r, d = reconciled(
+        log, [(i, k, -a if i in wrong | turned else a) for i, k, a in apply(log) if i not in lost]
+    )
     truth = [(e[3], -effect(e), "missed") for e in log if e[0] in lost]
     truth += [(e[3], -2 * effect(e), "wrong_sign") for e in log if e[0] in wrong | turned]
     assert told(explain(r, d)) == off_by(truth)
@@ -153,7 +164,9 @@ def test_two_short_windows_on_every_key_far_from_each_other() -> None:
     lost = {e[0] for e in log if 4_000 <= e[7] < 4_400}
     twice = {e[0] for e in log if 21_000 <= e[7] < 21_300}
     applied = apply(log)
-    r, d = reconciled(log, [a for a in applied if a[0] not in lost] + [a for a in applied if a[0] in twice])
+    r, d = reconciled(
+        log, [a for a in applied if a[0] not in lost] + [a for a in applied if a[0] in twice]
+    )
     truth = [(e[3], -effect(e), "missed") for e in log if e[0] in lost]
     truth += [(e[3], effect(e), "applied_twice") for e in log if e[0] in twice]
     assert told(explain(r, d)) == off_by(truth)

@@ -54,14 +54,19 @@ def test_nothing_to_draw_is_said() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_copy_of_a_key_has_a_verdict_and_the_chosen_ones_run_up_to_the_total(form: str) -> None:
+def test_every_copy_of_a_key_has_a_verdict_and_the_chosen_ones_run_up_to_the_total(
+    form: str,
+) -> None:
     log = with_copies()
     r, d = reconciled(log, apply(LOG), form)
     for event, verdict in ((LOG[30], "redelivered"), (LOG[40], "conflicting")):
         found = copies(d, event[3])
         assert type(found) is type(d.unique)
         told = rows(found)
-        assert [row["verdict"] for row in told if row["event_id"] == event[0]] == ["chosen", verdict]
+        assert [row["verdict"] for row in told if row["event_id"] == event[0]] == [
+            "chosen",
+            verdict,
+        ]
         assert len(told) == sum(e[3] == event[3] for e in log)
         (total,) = [row["recovered"] for row in rows(r.table) if row["key"] == event[3]]
         assert told[-1]["running"] == total

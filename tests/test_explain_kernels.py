@@ -61,7 +61,9 @@ def test_each_group_is_sorted_and_tells_where_its_numbers_stood(groups: list[lis
     values = whole([value for group in groups for value in group])
     order = _sweep.rank(starts_of(groups), values)
     assert values.tolist() == [value for group in groups for value in sorted(group)]
-    assert order.tolist() == [at for group in groups for at in sorted(range(len(group)), key=group.__getitem__)]
+    assert order.tolist() == [
+        at for group in groups for at in sorted(range(len(group)), key=group.__getitem__)
+    ]
 
 
 events = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), small), min_size=1, max_size=40)
@@ -82,11 +84,18 @@ def test_prefix_sums_stand_by_key_and_place(
     found = {}
     for at, group in enumerate(kept.tolist()):
         own = slice(starts[at], starts[at + 1])
-        found[int(made.begins[group]), int(made.keys[group])] = prefix[own].tolist(), upto[own].tolist()
+        found[int(made.begins[group]), int(made.keys[group])] = (
+            prefix[own].tolist(),
+            upto[own].tolist(),
+        )
     expected = {}
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         for k in range(5):
-            inside = [at for at in range(begin, end) if key[rows[at]] == k and kind in (-1, kinds[rows[at]])]
+            inside = [
+                at
+                for at in range(begin, end)
+                if key[rows[at]] == k and kind in (-1, kinds[rows[at]])
+            ]
             if inside:
                 sums = np.append(0, np.cumsum(change[rows[inside]])).tolist()
                 expected[begin, k] = sums, [*inside, end]
@@ -100,9 +109,13 @@ asked = st.lists(st.integers(-20, 20), max_size=4, unique=True)
 
 @often
 @given(
-    st.lists(st.tuples(amounts, asked), min_size=1, max_size=6), st.integers(0, 2), st.sampled_from([0, 1, 5, 10_000])
+    st.lists(st.tuples(amounts, asked), min_size=1, max_size=6),
+    st.integers(0, 2),
+    st.sampled_from([0, 1, 5, 10_000]),
 )
-def test_pairs_of_prefix_sums_are_all_found(groups: list[tuple[list[int], list[int]]], slack: int, most: int) -> None:
+def test_pairs_of_prefix_sums_are_all_found(
+    groups: list[tuple[list[int], list[int]]], slack: int, most: int
+) -> None:
     sums = [np.append(0, np.cumsum(a)).tolist() for a, _ in groups]
     prefix, starts = whole(np.concatenate(sums)), starts_of(sums)
     owned, targets = starts_of([t for _, t in groups]), whole([t for _, ts in groups for t in ts])
@@ -115,15 +128,21 @@ def test_pairs_of_prefix_sums_are_all_found(groups: list[tuple[list[int], list[i
         one = slice(counts[at], counts[at + 1])
         found = sorted(zip(i[one].tolist(), j[one].tolist(), strict=True))
         assert found == (sorted(every) if len(every) <= most else [])
-        assert sorted(first[ends[at] : ends[at + 1]].tolist()) == (sorted(last) if len(last) <= most else [])
+        assert sorted(first[ends[at] : ends[at + 1]].tolist()) == (
+            sorted(last) if len(last) <= most else []
+        )
 
 
 corner = st.integers(0, 30)
 
 
 @often
-@given(st.lists(st.tuples(corner, corner, corner, corner, st.integers(1, 9)), min_size=1, max_size=25))
-def test_rectangles_meet_where_the_most_weight_lies(given: list[tuple[int, int, int, int, int]]) -> None:
+@given(
+    st.lists(st.tuples(corner, corner, corner, corner, st.integers(1, 9)), min_size=1, max_size=25)
+)
+def test_rectangles_meet_where_the_most_weight_lies(
+    given: list[tuple[int, int, int, int, int]],
+) -> None:
     boxes = [(min(a, b), max(a, b), min(c, d), max(c, d), w) for a, b, c, d, w in given]
     s0, s1, e0, e1, weight = (whole(column) for column in zip(*boxes, strict=True))
 
@@ -138,7 +157,9 @@ def test_rectangles_meet_where_the_most_weight_lies(given: list[tuple[int, int, 
 
 @often
 @given(events, st.data())
-def test_an_edge_comes_to_rest_where_the_fewest_keys_stay_off(log: list[tuple[int, int, int]], data: Any) -> None:
+def test_an_edge_comes_to_rest_where_the_fewest_keys_stay_off(
+    log: list[tuple[int, int, int]], data: Any
+) -> None:
     key, width, change = (whole(column) for column in zip(*log, strict=True))
     n, up = len(log), data.draw(st.booleans())
     left = whole(data.draw(st.lists(small, min_size=5, max_size=5)))
@@ -155,7 +176,9 @@ def test_an_edge_comes_to_rest_where_the_fewest_keys_stay_off(log: list[tuple[in
         return int((left - _sweep.sums(lo, hi, begin, end, key, change, 5) == 0).sum())
 
     best = max(right(at) for at in range(low, high + 1))
-    nearest = min((at for at in range(low, high + 1) if right(at) == best), key=lambda at: abs(at - near))
+    nearest = min(
+        (at for at in range(low, high + 1) if right(at) == best), key=lambda at: abs(at - near)
+    )
     found = _sweep.scan(edge, key, change, left, 0, 0.0, 1.0)
     assert right(found) == best
     assert abs(found - near) == abs(nearest - near)
@@ -169,7 +192,11 @@ def test_an_edge_comes_to_rest_where_the_squares_of_what_is_left_are_least(
     key, _, change = (whole(column) for column in zip(*log, strict=True))
     n, up = len(log), data.draw(st.booleans())
     left = edged(np.array(data.draw(st.lists(small, min_size=5, max_size=5)), float))
-    trend = edged(np.linalg.qr(np.array(data.draw(st.lists(small, min_size=10, max_size=10)), float).reshape(5, 2))[0])
+    trend = edged(
+        np.linalg.qr(
+            np.array(data.draw(st.lists(small, min_size=10, max_size=10)), float).reshape(5, 2)
+        )[0]
+    )
     low, high = sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))
     fixed = data.draw(st.integers(0, low) if up else st.integers(high, n))
     at, pull = whole(np.arange(n)), edged(change.astype(float))
@@ -192,7 +219,10 @@ ids = st.text("ab\0é", max_size=20)
 @given(st.dictionaries(ids, st.integers(-3, 99), max_size=40), st.lists(ids, max_size=40))
 def test_ids_are_found_by_all_their_bytes(among: dict[str, int], wanted: list[str]) -> None:
     def column(texts: list[str]) -> pa.Array:
-        buffers = [starts_of([t.encode() for t in texts]), np.frombuffer("".join(texts).encode(), np.uint8)]
+        buffers = [
+            starts_of([t.encode() for t in texts]),
+            np.frombuffer("".join(texts).encode(), np.uint8),
+        ]
         made = [None, *(pa.py_buffer(edged(buffer)) for buffer in buffers)]
         return pa.Array.from_buffers(pa.large_string(), len(texts), made)
 

@@ -37,7 +37,9 @@ def exact(cents: np.ndarray, digits: int = 28) -> pa.Array:
 
 def named(letter: str, numbers: np.ndarray) -> pa.Array:
     """Texts such as e12, a number each."""
-    return pc.binary_join_element_wise(letter, pa.array(numbers).cast(pa.string()), "").cast(pa.large_string())
+    return pc.binary_join_element_wise(letter, pa.array(numbers).cast(pa.string()), "").cast(
+        pa.large_string()
+    )
 
 
 def scattered(count: int, mistakes: int) -> Made:
@@ -93,7 +95,8 @@ def log(event: np.ndarray, key: np.ndarray, kind: np.ndarray, cents: np.ndarray)
         "partition": pa.array(partition).cast(types["partition"]),
         "offset": pa.array(np.arange(len(event)) - starts[partition]),
         **{
-            n: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), texts) for n, (codes, texts) in texts.items()
+            n: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), texts)
+            for n, (codes, texts) in texts.items()
         },
     }
     return pa.table({name: columns[name].cast(kind) for name, kind in types.items()})
@@ -110,7 +113,9 @@ def test_scattered_mistakes_are_told_one_by_one_and_nothing_else_is() -> None:
         events[row["key"], row["cause"]] += row["events"]
         grades[row["grade"]] += 1
     assert set(grades) == {"proven"}
-    nothing = {name for name, amount in made.cents.items() if not amount}  # what comes to nothing is no cause
+    nothing = {
+        name for name, amount in made.cents.items() if not amount
+    }  # what comes to nothing is no cause
     assert cents == made.cents
     assert events == {name: number for name, number in made.events.items() if name not in nothing}
     assert not len(found.incidents)

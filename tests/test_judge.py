@@ -11,7 +11,9 @@ from recovery_kit.errors import ParameterError
 from recovery_kit.judge import FailOn, fail_on, judge
 
 
-def summary(divergent: int = 0, amount: str | None = "0", verdict: str = "complete") -> dict[str, object]:
+def summary(
+    divergent: int = 0, amount: str | None = "0", verdict: str = "complete"
+) -> dict[str, object]:
     return {
         "replay": {"verdict": verdict},
         "reconciliation": {"divergent": divergent, "absolute_difference": amount},
@@ -42,7 +44,9 @@ def test_only_what_is_named_fails_a_run() -> None:
 @given(st.decimals("0.01", "1e26", places=2), st.decimals("0.01", "1e26", places=2))
 def test_amounts_are_compared_exactly(amount: Decimal, limit: Decimal) -> None:
     """9007199254740993.01 and ...992.99 are one float, and two amounts."""
-    assert (judge(summary(1, f"{amount:f}"), fail_on([f"amount={limit:f}"])) == errors.DIVERGED) == (amount >= limit)
+    assert (
+        judge(summary(1, f"{amount:f}"), fail_on([f"amount={limit:f}"])) == errors.DIVERGED
+    ) == (amount >= limit)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files(tmp_path: Path) -> Non
     moments = random.Random()
     for round_ in range(5):
         folder = tmp_path / str(round_)
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as writer:
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE
+        ) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
             time.sleep(moments.uniform(0.05, 0.3))
@@ -47,7 +49,9 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files(tmp_path: Path) -> Non
         for step in folder.glob("step-*"):
             number = step.name.partition("-")[2]
             assert [(step / name).read_text() for name in "abc"] == [number * 10_000] * 3
-        leftover = {path.name for path in folder.iterdir()} - {path.name for path in folder.glob("[!.]*")}
+        leftover = {path.name for path in folder.iterdir()} - {
+            path.name for path in folder.glob("[!.]*")
+        }
         assert {path.name for path in left_aside(folder)} == leftover
 
 

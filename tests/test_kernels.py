@@ -29,7 +29,9 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_source_is_in_the_digest() -> None:
     here = Path(kernels.__file__).parent
-    assert sorted(kernels.SOURCES) == sorted(path.name for path in here.glob("*.py") if path.name != "__init__.py")
+    assert sorted(kernels.SOURCES) == sorted(
+        path.name for path in here.glob("*.py") if path.name != "__init__.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,9 @@ def test_without_a_home_it_is_compiled_and_not_kept(monkeypatch: pytest.MonkeyPa
     assert code
 
 
-def test_what_is_built_is_kept_and_nothing_else_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_built_is_kept_and_nothing_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from recovery_kit.kernels import _build
 
     built = {"scan": ("a symbol", 1)}, b"\n\0code\n"
@@ -89,4 +93,7 @@ def test_what_is_built_is_kept_and_nothing_else_is_left(tmp_path: Path, monkeypa
     assert [path.name for path in (tmp_path / "recovery-kit").iterdir()] == ["kernels-digest"]
     kernels._file("another").mkdir()  # nothing can be written there
     kernels._built("another")
-    assert sorted(path.name for path in (tmp_path / "recovery-kit").iterdir()) == ["kernels-another", "kernels-digest"]
+    assert sorted(path.name for path in (tmp_path / "recovery-kit").iterdir()) == [
+        "kernels-another",
+        "kernels-digest",
+    ]

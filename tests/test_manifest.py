@@ -53,7 +53,10 @@ def test_outputs_can_be_held_against_their_digests(tmp_path: Path) -> None:
     write_frame(pd.DataFrame({"a": [1, 2, 3]}), tmp_path / "totals.parquet")
     (tmp_path / "summary.json").write_text("{}")
     found = manifest.outputs(tmp_path, [tmp_path / "summary.json", tmp_path / "totals.parquet"])
-    assert [(row["file"], row.get("rows")) for row in found] == [("summary.json", None), ("totals.parquet", 3)]
+    assert [(row["file"], row.get("rows")) for row in found] == [
+        ("summary.json", None),
+        ("totals.parquet", 3),
+    ]
     told = {"outputs": found}
     assert manifest.altered(tmp_path, told) == []
     (tmp_path / "summary.json").write_text("{ }")
@@ -64,7 +67,10 @@ def test_outputs_can_be_held_against_their_digests(tmp_path: Path) -> None:
 
 def test_what_an_incomplete_replay_covered_is_kept(tmp_path: Path) -> None:
     assert manifest.captured(tmp_path) == {"replay": {}, "coverage": []}
-    write_json(tmp_path / "incomplete.json", {"verdict": "truncated", "coverage": [{"partition": 0, "log_start": 2}]})
+    write_json(
+        tmp_path / "incomplete.json",
+        {"verdict": "truncated", "coverage": [{"partition": 0, "log_start": 2}]},
+    )
     assert manifest.captured(tmp_path) == {
         "replay": {"verdict": "truncated"},
         "coverage": [{"partition": 0, "log_start": 2}],
@@ -81,7 +87,9 @@ def test_without_a_whole_manifest_a_run_is_not_whole(tmp_path: Path, content: st
 
 def test_the_code_is_named_by_its_commit_in_a_checkout() -> None:
     root = Path(manifest.__file__).parent.parent
-    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    head = subprocess.run(
+        ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
     found = manifest.code_state()
     assert found["version"]
     if head.returncode or not (root / ".git").exists():

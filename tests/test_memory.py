@@ -17,7 +17,19 @@ from kafka import KafkaProducer
 from recovery_kit.errors import LogTooLarge
 from recovery_kit.kafka.batches import Tally
 from recovery_kit.kafka.log import Span
-from recovery_kit.memory import AFTER, EVERY, ROW, SAMPLE, Part, Room, Watch, control_groups, room, size, to_come
+from recovery_kit.memory import (
+    AFTER,
+    EVERY,
+    ROW,
+    SAMPLE,
+    Part,
+    Room,
+    Watch,
+    control_groups,
+    room,
+    size,
+    to_come,
+)
 from recovery_kit.payload import Reader
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
@@ -27,19 +39,24 @@ MB = 1 << 20
 
 offsets = st.integers(0, 10**9)
 parts = st.lists(
-    st.tuples(offsets, offsets, st.integers(0, 10**4)).map(lambda t: Part(t[0], t[1], t[0] * t[2])), min_size=1
+    st.tuples(offsets, offsets, st.integers(0, 10**4)).map(lambda t: Part(t[0], t[1], t[0] * t[2])),
+    min_size=1,
 )
 
 
 @given(parts)
-def test_a_projection_lies_between_what_the_leanest_and_the_fattest_partition_take(parts: list[Part]) -> None:
+def test_a_projection_lies_between_what_the_leanest_and_the_fattest_partition_take(
+    parts: list[Part],
+) -> None:
     ahead, rates = sum(p.ahead for p in parts), [p.kept / p.done for p in parts if p.done]
     least, most = (min(rates), max(rates)) if rates else (0, 0)
     assert ahead * least * (1 - 1e-9) - 1 <= to_come(parts) <= ahead * most * (1 + 1e-9) + 1
 
 
 @given(st.integers(0, 10**4), st.lists(st.tuples(st.integers(1, 10**6), offsets), min_size=1))
-def test_a_projection_is_right_where_all_offsets_take_the_same(rate: int, places: list[tuple[int, int]]) -> None:
+def test_a_projection_is_right_where_all_offsets_take_the_same(
+    rate: int, places: list[tuple[int, int]]
+) -> None:
     found = to_come(Part(done, ahead, rate * done) for done, ahead in places)
     assert found == pytest.approx(rate * sum(ahead for _, ahead in places), rel=1e-9, abs=1)
 
@@ -140,13 +157,17 @@ def test_it_looks_again_only_when_more_was_kept() -> None:
 
 
 def test_size_counts_events() -> None:
-    read = Reader(EventSchema()).read(pack([b'{"id": "e%05d", "type": "add", "value": 1}' % i for i in range(1000)]))
+    read = Reader(EventSchema()).read(
+        pack([b'{"id": "e%05d", "type": "add", "value": 1}' % i for i in range(1000)])
+    )
     # value and effect may be one and the same buffer, where each type counts once
     assert read.events.nbytes - 16 * 1000 <= size(read) <= read.events.nbytes + 1000
 
 
 def test_size_counts_rejects_with_their_bytes() -> None:
-    values: list[bytes | None] = [b'{"id": "e%05d", "type": "bonus", "value": 1}' % i for i in range(1000)]
+    values: list[bytes | None] = [
+        b'{"id": "e%05d", "type": "bonus", "value": 1}' % i for i in range(1000)
+    ]
     read = Reader(EventSchema()).read(pack(values))
     assert len(read.rejects) == 1000
     least = 1000 * (ROW + len(values[0] or b""))
@@ -180,14 +201,30 @@ def test_control_groups_of_version_2(tmp_path: Path) -> None:
 
 def test_control_groups_of_version_1(tmp_path: Path) -> None:
     stat = "cache 9\ntotal_inactive_file 70"
-    for at, limit, use in (("memory", 2**63 - 4096, 900), ("memory/job", 1000, 600), ("memory/job/step", 800, 500)):
-        group(tmp_path / at, memory__limit_in_bytes=limit, memory__usage_in_bytes=use, memory__stat=stat)
+    for at, limit, use in (
+        ("memory", 2**63 - 4096, 900),
+        ("memory/job", 1000, 600),
+        ("memory/job/step", 800, 500),
+    ):
+        group(
+            tmp_path / at,
+            memory__limit_in_bytes=limit,
+            memory__usage_in_bytes=use,
+            memory__stat=stat,
+        )
     listing = "9:name=systemd:/job\n4:cpu,memory:/job/step\n0::/\n"
     assert found(tmp_path, listing) == [370, 470, 2**63 - 4096 - 900 + 70]
 
 
-def test_a_container_that_names_its_hosts_path_has_the_limit_of_the_mounted_folder(tmp_path: Path) -> None:
-    group(tmp_path / "memory", memory__limit_in_bytes=1000, memory__usage_in_bytes=600, memory__stat="cache 9")
+def test_a_container_that_names_its_hosts_path_has_the_limit_of_the_mounted_folder(
+    tmp_path: Path,
+) -> None:
+    group(
+        tmp_path / "memory",
+        memory__limit_in_bytes=1000,
+        memory__usage_in_bytes=600,
+        memory__stat="cache 9",
+    )
     assert found(tmp_path, "4:memory:/docker/0123\n") == [400]
     group(tmp_path, memory__max=500, memory__current=100, memory__stat="anon 9")
     assert found(tmp_path, "0::/../docker/0123\n") == [400]
@@ -203,7 +240,9 @@ def test_there_is_no_more_room_than_the_machine_has() -> None:
 
 
 def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=300
+    )
 
 
 AFTERWARDS = """
@@ -243,7 +282,9 @@ print(sum(batch.get_total_buffer_size() for batch in batches), told("VmHWM") - b
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="it is Linux that tells the peak")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="it is Linux that tells the peak"
+)
 def test_dedup_and_totals_take_no_more_than_is_set_aside_for_them() -> None:
     done = run(AFTERWARDS)
     assert not done.returncode, done.stderr
@@ -261,7 +302,9 @@ def topic(broker: Kafka) -> str:
     name = f"{uuid.uuid4().hex[:8]}-large"
     broker.create_topic(name, partitions=2)
     filling = "x" * LENGTH
-    with KafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=50, batch_size=900_000) as producer:
+    with KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, linger_ms=50, batch_size=900_000
+    ) as producer:
         for i in range(COUNT):
             value = f'{{"id": "{i}{filling}", "type": "add", "value": 1}}'.encode()
             producer.send(name, value, b"a", partition=i % 2, timestamp_ms=NOON + i)
@@ -300,13 +343,16 @@ def read(
     return run(before + READ, broker.bootstrap_servers, topic, str(spare), since, until)
 
 
-def test_a_topic_that_does_not_fit_ends_in_an_error_and_not_in_a_kill(broker: Kafka, topic: str) -> None:
+def test_a_topic_that_does_not_fit_ends_in_an_error_and_not_in_a_kill(
+    broker: Kafka, topic: str
+) -> None:
     done = read(broker, topic, SPARE)
     assert done.returncode == 2, done.stderr
     assert done.stdout == "1 1.00\n"
     assert "Traceback" not in done.stderr
     told = re.search(
-        r"does not fit in memory: ([\d,]+) messages were read from ([\d,]+) of ([\d,]+) offsets", done.stderr
+        r"does not fit in memory: ([\d,]+) messages were read from ([\d,]+) of ([\d,]+) offsets",
+        done.stderr,
     )
     assert told
     messages, offsets, of = (int(number.replace(",", "")) for number in told.groups())
@@ -316,7 +362,12 @@ def test_a_topic_that_does_not_fit_ends_in_an_error_and_not_in_a_kill(broker: Ka
 
 
 def test_without_the_watch_memory_would_run_out(broker: Kafka, topic: str) -> None:
-    done = read(broker, topic, SPARE, before="from recovery_kit.memory import Watch; Watch.step = lambda self: None")
+    done = read(
+        broker,
+        topic,
+        SPARE,
+        before="from recovery_kit.memory import Watch; Watch.step = lambda self: None",
+    )
     assert done.returncode not in (0, 2)
     assert done.stdout == "1 1.00\n"
 

@@ -19,10 +19,19 @@ MANIFEST: dict[str, Any] = {
     "parameters": {"topic": 'odd"topic\\\n', "run_dir": "/runs/1"},
     "notebooks": [{"name": "01_replay", "seconds": 10.0}],
     "replay": {"verdict": "complete"},
-    "coverage": [{"topic": "t", "partition": 0, "log_start": 0, "start": 0, "end": 7, "position": 7}],
+    "coverage": [
+        {"topic": "t", "partition": 0, "log_start": 0, "start": 0, "end": 7, "position": 7}
+    ],
 }
 SUMMARY: dict[str, Any] = {
-    "replay": {"verdict": "complete", "delivered": 7, "events": 6, "outside": 0, "rejects": 1, "tombstones": 0}
+    "replay": {
+        "verdict": "complete",
+        "delivered": 7,
+        "events": 6,
+        "outside": 0,
+        "rejects": 1,
+        "tombstones": 0,
+    }
     | dict.fromkeys(("control", "aborted", "removed", "lost"), 0),
     "dedup": {"events": 6, "unique": 6, "redelivered": 0, "conflicting": 0},
     "reconciliation": {
@@ -70,7 +79,13 @@ def test_metrics_are_in_the_textfile_format() -> None:
 
 
 def test_a_run_that_failed_early_has_metrics_too() -> None:
-    told = MANIFEST | {"exit_code": 2, "error": "01_replay: no", "replay": {}, "coverage": [], "notebooks": []}
+    told = MANIFEST | {
+        "exit_code": 2,
+        "error": "01_replay: no",
+        "replay": {},
+        "coverage": [],
+        "notebooks": [],
+    }
     found = families(exposition(told, {}))
     assert "recovery_kit_run_exit_code" in found
     assert "recovery_kit_keys" not in found

@@ -32,7 +32,8 @@ HOSTS = {
 FOLDERS = "work", "root", "home", "Users"
 TRACE = re.compile(
     "|".join(
-        [rf"\b{re.escape(f'{name}.{end}')}\b" for name, end in HOSTS.items()] + [rf"(?<![\w.~-])/{f}/" for f in FOLDERS]
+        [rf"\b{re.escape(f'{name}.{end}')}\b" for name, end in HOSTS.items()]
+        + [rf"(?<![\w.~-])/{f}/" for f in FOLDERS]
     )
 )
 
@@ -44,7 +45,9 @@ def requirements(lines: list[str]) -> dict[str, Requirement]:
 def make(*args: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     command = ["make", "--no-print-directory", *args]
-    return subprocess.run(command, cwd=folder, env=env | variables, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=env | variables, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_conda_gets_the_same_packages_and_bounds_as_pip() -> None:
@@ -59,12 +62,16 @@ def test_conda_gets_the_same_packages_and_bounds_as_pip() -> None:
 
 
 def test_constraints_are_names_and_exact_versions() -> None:
-    assert [line for line in PINS if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[0-9][\w.!+]*", line)] == []
+    assert [
+        line for line in PINS if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[0-9][\w.!+]*", line)
+    ] == []
     names = [line.split("==")[0] for line in PINS]
     assert len(set(map(canonicalize_name, names))) == len(names)
 
 
-@pytest.mark.parametrize("wanted", PYPROJECT["build-system"]["requires"] + PROJECT["dependencies"] + DEV)
+@pytest.mark.parametrize(
+    "wanted", PYPROJECT["build-system"]["requires"] + PROJECT["dependencies"] + DEV
+)
 def test_constraints_hold_every_direct_dependency_within_its_bounds(wanted: str) -> None:
     requirement = Requirement(wanted)
     pinned = requirements(PINS)[canonicalize_name(requirement.name)]
@@ -75,14 +82,22 @@ def test_constraints_hold_every_direct_dependency_within_its_bounds(wanted: str)
 def test_constraints_suit_the_first_patch_of_the_oldest_python() -> None:
     # Debian has 3.11.2; a package that asks for 3.11.5 would stop the set-up there.
     first = PROJECT["requires-python"].removeprefix(">=") + ".0"
-    asked = {f"{d.name}=={d.version}": d.metadata["Requires-Python"] or "" for d in distributions() if d.name}
+    asked = {
+        f"{d.name}=={d.version}": d.metadata["Requires-Python"] or ""
+        for d in distributions()
+        if d.name
+    }
     checked = {pin: asked[pin] for pin in PINS if pin in asked}
     assert len(checked) > len(PINS) / 2
-    assert {pin: python for pin, python in checked.items() if first not in SpecifierSet(python)} == {}
+    assert {
+        pin: python for pin, python in checked.items() if first not in SpecifierSet(python)
+    } == {}
 
 
 def test_the_package_imports_nothing_that_it_does_not_declare() -> None:
-    declared = set(requirements(PROJECT["dependencies"] + DEV)) | {canonicalize_name(PROJECT["name"])}
+    declared = set(requirements(PROJECT["dependencies"] + DEV)) | {
+        canonicalize_name(PROJECT["name"])
+    }
     owners = packages_distributions()
     undeclared = {
         f"{module} in {path.relative_to(ROOT)}"
@@ -96,12 +111,18 @@ def test_the_package_imports_nothing_that_it_does_not_declare() -> None:
 def imported(path: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    names += [
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    ]
     return {name.partition(".")[0] for name in names}
 
 
 def test_help_is_the_default_and_names_every_command() -> None:
-    phony = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    phony = re.findall(
+        r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     shown = make("help").stdout
     listed = re.findall(r"^  make (\S+) +\S.*$", shown, re.MULTILINE)
     assert sorted(listed) == sorted(" ".join(phony).split())
@@ -109,7 +130,9 @@ def test_help_is_the_default_and_names_every_command() -> None:
 
 
 def test_one_oldest_python_everywhere() -> None:
-    oldest = re.findall(r"^OLDEST := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    oldest = re.findall(
+        r"^OLDEST := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert [f">={oldest[0]}"] == [PROJECT["requires-python"]]
     assert PYPROJECT["tool"]["mypy"]["python_version"] == oldest[0]
     assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + oldest[0].replace(".", "")
@@ -128,7 +151,9 @@ def test_set_up_says_what_it_lacks(tmp_path: Path, given: list[str], says: str) 
         shutil.copy(ROOT / name, tmp_path)
     # What Debian's python3 is without python3-venv.
     (tmp_path / "ensurepip.py").write_text("raise ImportError", encoding="utf-8")
-    done = make("types", f"PYTHON={sys.executable}", *given, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    done = make(
+        "types", f"PYTHON={sys.executable}", *given, folder=tmp_path, PYTHONPATH=str(tmp_path)
+    )
     assert done.returncode == 2
     assert says in done.stderr
     assert not (tmp_path / ".venv").exists()

@@ -20,8 +20,22 @@ EDGE = Guarded(1 << 20)
 
 SCHEMAS = [
     EventSchema(),
-    EventSchema(id="meta.id", type="meta.kind", value="v", key="é", time="ts", effects={"add": 3, "7": "-0.5"}),
-    EventSchema(value="data.x.amount", key="data.x.k", time="data.ts", time_unit="s", decimals=0, utc_offset="+01:00"),
+    EventSchema(
+        id="meta.id",
+        type="meta.kind",
+        value="v",
+        key="é",
+        time="ts",
+        effects={"add": 3, "7": "-0.5"},
+    ),
+    EventSchema(
+        value="data.x.amount",
+        key="data.x.k",
+        time="data.ts",
+        time_unit="s",
+        decimals=0,
+        utc_offset="+01:00",
+    ),
 ]
 
 
@@ -39,8 +53,13 @@ def exact(messages: Messages, schema: EventSchema) -> list[tuple[object, ...]]:
         except Reject as reason:
             rows.append((i, str(reason)))
             continue
-        amounts = Decimal(r.amount).scaleb(-schema.decimals), Decimal(r.effect).scaleb(-schema.amount_scale)
-        rows.append((i, r.id, names[r.code], *amounts, schema.no_key if r.key is None else r.key, r.time))
+        amounts = (
+            Decimal(r.amount).scaleb(-schema.decimals),
+            Decimal(r.effect).scaleb(-schema.amount_scale),
+        )
+        rows.append(
+            (i, r.id, names[r.code], *amounts, schema.no_key if r.key is None else r.key, r.time)
+        )
     return rows
 
 
@@ -59,13 +78,47 @@ def both(messages: Messages, schema: EventSchema) -> list[tuple[object, ...]]:
 
 TEXTS = st.one_of(
     st.text(max_size=6),
-    st.sampled_from(["add", "7", "e1", "", "-0", "\\", '"', "\ud800"[:0], "2026-03-02T12:00:00Z", "10.25", "é", "🎉"]),
+    st.sampled_from(
+        [
+            "add",
+            "7",
+            "e1",
+            "",
+            "-0",
+            "\\",
+            '"',
+            "\ud800"[:0],
+            "2026-03-02T12:00:00Z",
+            "10.25",
+            "é",
+            "🎉",
+        ]
+    ),
 )
 NUMBERS = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
     st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str),
-    st.from_regex(r"-?(0|[1-9]\d{0,20})(\.\d{1,20})?([eE][+-]?\d{1,4})?", fullmatch=True, alphabet="0123456789.eE+-"),
-    st.sampled_from(["0", "-0", "-0.00", "1772452800", "1772452800000", "1e400", "NaN", "01", "1.", ".5", "+1", "- 1"]),
+    st.from_regex(
+        r"-?(0|[1-9]\d{0,20})(\.\d{1,20})?([eE][+-]?\d{1,4})?",
+        fullmatch=True,
+        alphabet="0123456789.eE+-",
+    ),
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "-0.00",
+            "1772452800",
+            "1772452800000",
+            "1e400",
+            "NaN",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "- 1",
+        ]
+    ),
 )
 TIMES = st.one_of(
     st.from_regex(
@@ -73,18 +126,34 @@ TIMES = st.one_of(
         fullmatch=True,
     )
 ).map(json.dumps)
-SCALARS = st.one_of(NUMBERS, NUMBERS.map(json.dumps), TIMES, TEXTS.map(json.dumps), st.sampled_from(["null", "true"]))
-NAMES = st.sampled_from(["id", "type", "value", "meta", "kind", "data", "x", "amount", "k", "ts", "v", "é", "other"])
+SCALARS = st.one_of(
+    NUMBERS,
+    NUMBERS.map(json.dumps),
+    TIMES,
+    TEXTS.map(json.dumps),
+    st.sampled_from(["null", "true"]),
+)
+NAMES = st.sampled_from(
+    ["id", "type", "value", "meta", "kind", "data", "x", "amount", "k", "ts", "v", "é", "other"]
+)
 BLANKS = st.sampled_from(["", "", " ", "\n\t", "\r"])
 
 
 def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    pair = st.builds("{0}{1}{0}:{2}{0}".format, BLANKS, NAMES.map(lambda n: json.dumps(n, ensure_ascii=False)), values)
+    pair = st.builds(
+        "{0}{1}{0}:{2}{0}".format,
+        BLANKS,
+        NAMES.map(lambda n: json.dumps(n, ensure_ascii=False)),
+        values,
+    )
     return st.lists(pair, max_size=6).map(lambda pairs: "{" + ",".join(pairs) + "}")
 
 
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(_object(inner), st.lists(inner, max_size=3).map(lambda v: f"[{','.join(v)}]"))
+    SCALARS,
+    lambda inner: st.one_of(
+        _object(inner), st.lists(inner, max_size=3).map(lambda v: f"[{','.join(v)}]")
+    ),
 )
 
 
@@ -102,14 +171,18 @@ def plausible(draw: st.DrawFn) -> str:
         "v": one(NUMBERS, NUMBERS.map(json.dumps)),
         "é": usual["id"],
         "ts": one(TIMES, NUMBERS),
-        "data": _pairs({"x": _pairs({"amount": NUMBERS, "k": usual["id"]}), "ts": one(TIMES, NUMBERS)}),
+        "data": _pairs(
+            {"x": _pairs({"amount": NUMBERS, "k": usual["id"]}), "ts": one(TIMES, NUMBERS)}
+        ),
     }
     return draw(_pairs(usual | nested | {"other": VALUES}))
 
 
 def _pairs(fields: dict[str, st.SearchStrategy[str]]) -> st.SearchStrategy[str]:
     names = {name: json.dumps(name, ensure_ascii=False) for name in fields}
-    return st.fixed_dictionaries(fields).map(lambda d: "{" + ",".join(f"{names[n]}: {v}" for n, v in d.items()) + "}")
+    return st.fixed_dictionaries(fields).map(
+        lambda d: "{" + ",".join(f"{names[n]}: {v}" for n, v in d.items()) + "}"
+    )
 
 
 @st.composite
@@ -143,12 +216,18 @@ WRAPPED = [n * 2**64 // 1000 + near for n in range(1, 6) for near in (0, 1)]
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(MESSAGES, KEYS, STAMPS), min_size=1, max_size=8), st.sampled_from(SCHEMAS))
+@given(
+    st.lists(st.tuples(MESSAGES, KEYS, STAMPS), min_size=1, max_size=8), st.sampled_from(SCHEMAS)
+)
 @example([(b'{"id":"e1","type":"add","value":' + b"0" * 50 + b"1}", b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":"' + b"0" * 120 + b'1"}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e1","type":"add","value":999999999999999999.99}', b"k", NOON)], SCHEMAS[0])
 @example(
-    [(b'{"meta":{"id":1,"kind":"add"},"v":1,"\xc3\xa9":"k","ts":%d}' % n, b"k", NOON) for n in WRAPPED], IN_SECONDS
+    [
+        (b'{"meta":{"id":1,"kind":"add"},"v":1,"\xc3\xa9":"k","ts":%d}' % n, b"k", NOON)
+        for n in WRAPPED
+    ],
+    IN_SECONDS,
 )
 @example([(b'{"id":1,"id":2,"type":"add","value":1}', b"k", NOON)], SCHEMAS[0])
 @example([(b'{"id":"e","type":"add","value":1,"x":"\xf4\x90\x80\x80"}', b"k", NOON)], SCHEMAS[0])
@@ -179,14 +258,18 @@ def test_the_scan_takes_what_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
         b' { "other" : [1, {"id": 2}, "\\u00e9"] , "id" : 17, "type":"subtract", "value":"-0012.500" } ',
         '{"id":"é🎉","type":"add","value":123456789012345.67}'.encode(),
     ]
-    monkeypatch.setattr(payload, "read_message", lambda *_: pytest.fail("the exact reader was asked"))
+    monkeypatch.setattr(
+        payload, "read_message", lambda *_: pytest.fail("the exact reader was asked")
+    )
     read = Reader(EventSchema()).read(pack(plain, [b"k"] * 3))
     assert read.events.column("event_id").to_pylist() == ["e1", "17", "é🎉"]
 
 
 def test_keys_longer_than_their_messages() -> None:
     keys = [b"a", "é".encode(), None, b"a", b"", b"b" * 3000, b"a"]
-    read = Reader(EventSchema()).read(pack([b'{"id":"e%d","type":"add","value":1}' % i for i in range(7)], keys))
+    read = Reader(EventSchema()).read(
+        pack([b'{"id":"e%d","type":"add","value":1}' % i for i in range(7)], keys)
+    )
     assert read.events.column("key").to_pylist() == ["a", "é", "(all)", "a", "b" * 3000, "a"]
     assert [r["offset"] for r in read.rejects] == [4]
 
@@ -201,7 +284,9 @@ def test_one_reader_reads_again_and_again() -> None:
     """What one read leaves in the room that the next one uses does not show."""
     reader = Reader(EventSchema())
     for n in (3, 900, 1, 0, 900):
-        values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":%d}' % (i, i) for i in range(n)]
+        values: list[bytes | None] = [
+            b'{"id":"e%d","type":"add","value":%d}' % (i, i) for i in range(n)
+        ]
         read = reader.read(pack(values, [b"k%d" % (i % 7) for i in range(n)]))
         read.events.validate(full=True)
         assert read.events.column("event_id").to_pylist() == [f"e{i}" for i in range(n)]
@@ -215,7 +300,10 @@ def test_several_threads_read_with_one_reader_at_once() -> None:
 
     def messages(i: int) -> Messages:
         n = 400 + 7 * i
-        texts = [b'{"id":"%d-%d","type":"add","value":%d}' % (i, k, k) if k % 50 else b"?" for k in range(n)]
+        texts = [
+            b'{"id":"%d-%d","type":"add","value":%d}' % (i, k, k) if k % 50 else b"?"
+            for k in range(n)
+        ]
         return pack(texts, [b"k%d" % (k % (i + 2)) for k in range(n)])
 
     given = [messages(i) for i in range(60)]
@@ -250,8 +338,14 @@ def test_a_schema_of_more_than_64_steps() -> None:
 
 
 def test_only_the_bad_ones_of_many_are_rejected() -> None:
-    values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":1.25}' % i for i in range(50_000)]
-    bad = {7: b"", 20_000: b'{"id":"e","type":"add","value":1}{}', 49_999: b'{"id":"e","type":"add","value":1.234}'}
+    values: list[bytes | None] = [
+        b'{"id":"e%d","type":"add","value":1.25}' % i for i in range(50_000)
+    ]
+    bad = {
+        7: b"",
+        20_000: b'{"id":"e","type":"add","value":1}{}',
+        49_999: b'{"id":"e","type":"add","value":1.234}',
+    }
     for i, value in bad.items():
         values[i] = value
     values[33_333] = None
@@ -265,7 +359,9 @@ def test_only_the_bad_ones_of_many_are_rejected() -> None:
 
 def test_the_window_cuts_by_the_events_own_time() -> None:
     values: list[bytes | None] = [b'{"id":"e%d","type":"add","value":1}' % i for i in range(5)]
-    read = Reader(EventSchema(), since=NOON + 1, until=NOON + 3).read(pack(values, times=[NOON + i for i in range(5)]))
+    read = Reader(EventSchema(), since=NOON + 1, until=NOON + 3).read(
+        pack(values, times=[NOON + i for i in range(5)])
+    )
     assert read.events.column("offset").to_pylist() == [1, 2]
     assert (read.outside, read.first_time) == (3, NOON)
 
@@ -273,7 +369,10 @@ def test_the_window_cuts_by_the_events_own_time() -> None:
 def test_no_messages_give_empty_columns_of_the_right_types() -> None:
     read = Reader(EventSchema()).read(pack([]))
     assert read.events.num_rows == 0
-    assert dict(zip(read.events.schema.names, read.events.schema.types, strict=True)) == EventSchema().arrow_types
+    assert (
+        dict(zip(read.events.schema.names, read.events.schema.types, strict=True))
+        == EventSchema().arrow_types
+    )
 
 
 @pytest.mark.parametrize("digits", [18, 19, 26])

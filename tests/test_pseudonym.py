@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from recovery_kit import _show
 from recovery_kit.errors import ParameterError, TableError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
-from recovery_kit.pseudonym import VARIABLE, Pseudonyms, pseudonyms, table_without_names, without_names
+from recovery_kit.pseudonym import (
+    VARIABLE,
+    Pseudonyms,
+    pseudonyms,
+    table_without_names,
+    without_names,
+)
 from recovery_kit.replay import Replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
@@ -35,7 +41,9 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def log(*rows: tuple[str, str, str]) -> pd.DataFrame:
     """Events of these ids, values and keys."""
-    found = events([(id_, "add", value, key, 0, "t", 0, at) for at, (id_, value, key) in enumerate(rows)])
+    found = events(
+        [(id_, "add", value, key, 0, "t", 0, at) for at, (id_, value, key) in enumerate(rows)]
+    )
     frame: pd.DataFrame = FORMS["pandas"](found)
     return frame
 
@@ -48,12 +56,21 @@ def replay(frame: pd.DataFrame) -> Replay:
         "time": 0,
         "headers": [{"name": "acct-77", "value": b"acct-77"}],
     }
-    rejects = [place | {"reason": "type 'acct-77' has no effect in the schema", "key": b"acct-77", "value": b"acct-77"}]
+    rejects = [
+        place
+        | {
+            "reason": "type 'acct-77' has no effect in the schema",
+            "key": b"acct-77",
+            "value": b"acct-77",
+        }
+    ]
     rejects += [place | {"reason": "the message key is not UTF-8", "key": b"\xff", "value": None}]
     return Replay(
         events=frame,
         rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
-        tombstones=_show.to_pandas(pa.Table.from_pylist([place | {"key": b"acct-77"}], TOMBSTONE_SCHEMA)),
+        tombstones=_show.to_pandas(
+            pa.Table.from_pylist([place | {"key": b"acct-77"}], TOMBSTONE_SCHEMA)
+        ),
         coverage=pd.DataFrame(),
         verdict="complete",
         schema=EventSchema(),
@@ -65,12 +82,20 @@ def replay(frame: pd.DataFrame) -> Replay:
 def test_nothing_of_a_name_is_left() -> None:
     frame = log(("acct-77:1", "5.00", "acct-77"), ("acct-78:1", "1.00", "acct-78"))
     found = without_names(replay(frame), NAMES)
-    shown = "".join(repr(table.to_dict("records")) for table in (found.events, found.rejects, found.tombstones))
+    shown = "".join(
+        repr(table.to_dict("records")) for table in (found.events, found.rejects, found.tombstones)
+    )
     assert "acct-7" not in shown
     token = NAMES.token("key", b"acct-77")
     assert found.events["key"].tolist() == [token, NAMES.token("key", b"acct-78")]
-    assert [bytes(k) for k in found.rejects["key"]] == [token.encode(), NAMES.token("key", b"\xff").encode()]
-    assert found.rejects["reason"].tolist() == ["the type has no effect in the schema", "the message key is not UTF-8"]
+    assert [bytes(k) for k in found.rejects["key"]] == [
+        token.encode(),
+        NAMES.token("key", b"\xff").encode(),
+    ]
+    assert found.rejects["reason"].tolist() == [
+        "the type has no effect in the schema",
+        "the message key is not UTF-8",
+    ]
     assert list(found.events.dtypes) == list(frame.dtypes)
     assert list(found.rejects.dtypes) == list(replay(frame).rejects.dtypes)
     assert found.events["effect"].tolist() == [Decimal("5.00"), Decimal("1.00")]
@@ -81,7 +106,11 @@ def test_a_token_is_the_same_for_the_same_and_never_for_another(texts: list[str]
     made = NAMES.tokens("key", pa.chunked_array([pa.array(texts, pa.large_string())])).to_pylist()
     assert len(set(made)) == len(set(texts))
     assert [made[texts.index(text)] for text in texts] == made
-    other = dataclasses.replace(NAMES, _secret=b"another secret altogether").tokens("key", pa.array(texts)).to_pylist()
+    other = (
+        dataclasses.replace(NAMES, _secret=b"another secret altogether")
+        .tokens("key", pa.array(texts))
+        .to_pylist()
+    )
     assert {a for a, t in zip(made, texts, strict=True) if t != "(all)"}.isdisjoint(other)
 
 
@@ -150,7 +179,11 @@ def test_a_lookup_is_written_on_demand_for_its_owner_alone(tmp_path: Path) -> No
         ({"pseudonymize": "key"}, "", f"{VARIABLE} is not set"),
         ({"pseudonymize": "key"}, "short", "is 5 characters long"),
         ({"pseudonym_lookup": "/x"}, SECRET, "pseudonymize is empty"),
-        ({"pseudonymize": "key", "run_dir": "/r", "pseudonym_lookup": "/r/x"}, SECRET, "outside of it"),
+        (
+            {"pseudonymize": "key", "run_dir": "/r", "pseudonym_lookup": "/r/x"},
+            SECRET,
+            "outside of it",
+        ),
     ],
 )
 def test_what_cannot_work_is_told(

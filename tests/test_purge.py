@@ -12,7 +12,13 @@ from recovery_kit.purge import alone, clear, is_run, kept, mark, purge, refuse_f
 def a_run(folder: Path) -> Path:
     folder.mkdir()
     mark(folder)
-    for name in ("manifest.json", "summary.json", "totals.parquet", "steps/replay/step.json", "steps/replay/e.parquet"):
+    for name in (
+        "manifest.json",
+        "summary.json",
+        "totals.parquet",
+        "steps/replay/step.json",
+        "steps/replay/e.parquet",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
     (folder / "notebooks").mkdir()

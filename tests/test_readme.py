@@ -47,7 +47,9 @@ def test_every_file_named_exists() -> None:
     for name in re.findall(r"^\| `(\d\d_\w+)` \|", README, flags=re.MULTILINE):
         assert (ROOT / "notebooks" / f"{name}.ipynb").exists(), name
     for name in re.findall(r"`((?:kafka/|charts/|sandbox/)?_?[a-z]+\.py)`", GUIDE):
-        assert (ROOT / "recovery_kit" / name).exists() or (ROOT / "recovery_kit" / "kafka" / name).exists(), name
+        assert (ROOT / "recovery_kit" / name).exists() or (
+            ROOT / "recovery_kit" / "kafka" / name
+        ).exists(), name
 
 
 def test_parameters_in_the_example_are_parameters() -> None:
@@ -58,7 +60,9 @@ def test_parameters_in_the_example_are_parameters() -> None:
         assert name in {f.name for f in dataclasses.fields(Settings)}
 
 
-def test_the_connections_in_the_examples_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connections_in_the_examples_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ca = authority()
     (tmp_path / "recovery.p12").write_bytes(issued(ca, "recovery").pkcs12("planted"))
     kept(tmp_path, ca.cert_pem, name="ca.pem")
@@ -86,7 +90,13 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     from recovery_kit import errors
 
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
-    assert told == {errors.MATCHED, errors.DIVERGED, errors.ERROR, errors.INCOMPLETE, errors.INTERRUPTED}
+    assert told == {
+        errors.MATCHED,
+        errors.DIVERGED,
+        errors.ERROR,
+        errors.INCOMPLETE,
+        errors.INTERRUPTED,
+    }
 
 
 def test_every_runtime_library_is_explained() -> None:

@@ -29,7 +29,12 @@ KIT = Path(sys.executable).with_name("recovery-kit")
 
 def environment(base: Path, kit: str | Path = KIT, **more: str) -> dict[str, str]:
     """As little as cron gives."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(base), "RECOVERY_DIR": str(base), "RECOVERY_KIT": str(kit)} | more
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(base),
+        "RECOVERY_DIR": str(base),
+        "RECOVERY_KIT": str(kit),
+    } | more
 
 
 @pytest.fixture
@@ -39,7 +44,11 @@ def base(broker: Kafka, tmp_path: Path) -> Path:
     broker.create_topic(topic, partitions=1)
     broker_send(broker, topic)
     (tmp_path / "expected.csv").write_text("key,total\na,4.00\n")
-    values = {"bootstrap_servers": broker.bootstrap_servers, "topic": topic, "expected": str(tmp_path / "expected.csv")}
+    values = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "topic": topic,
+        "expected": str(tmp_path / "expected.csv"),
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     shutil.copy(RECIPES / "nightly.sh", tmp_path)
     return tmp_path
@@ -55,7 +64,11 @@ def broker_send(broker: Kafka, topic: str) -> None:
 
 
 def cron_line(base: Path) -> str:
-    lines = [line for line in (RECIPES / "cron" / "crontab").read_text().splitlines() if re.match(r"[\d*]", line)]
+    lines = [
+        line
+        for line in (RECIPES / "cron" / "crontab").read_text().splitlines()
+        if re.match(r"[\d*]", line)
+    ]
     assert len(lines) == 1
     minute, hour, *rest, command = lines[0].split(maxsplit=5)
     assert [*map(int, (minute, hour)), *rest] == [15, 2, "*", "*", "*"]
@@ -65,12 +78,18 @@ def cron_line(base: Path) -> str:
 
 def test_cron_mails_a_run_whose_totals_differ_and_a_second_one_keeps_off(base: Path) -> None:
     first = subprocess.Popen(
-        ["/bin/sh", "-c", cron_line(base)], env=environment(base), cwd=base, stdout=subprocess.PIPE, text=True
+        ["/bin/sh", "-c", cron_line(base)],
+        env=environment(base),
+        cwd=base,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     until = time.monotonic() + 30
     while time.monotonic() < until and not list((base / "runs").glob("*Z")):
         time.sleep(0.1)
-    second = subprocess.run([base / "nightly.sh"], env=environment(base), cwd=base, capture_output=True, timeout=20)
+    second = subprocess.run(
+        [base / "nightly.sh"], env=environment(base), cwd=base, capture_output=True, timeout=20
+    )
     assert second.returncode == 75
     mail, _ = first.communicate(timeout=180)
     assert mail.startswith("recovery-kit: exit code 1\n")
@@ -80,10 +99,14 @@ def test_cron_mails_a_run_whose_totals_differ_and_a_second_one_keeps_off(base: P
     assert (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize(("command", "says"), [("true", ""), ("false", "recovery-kit: exit code 1\n")])
+@pytest.mark.parametrize(
+    ("command", "says"), [("true", ""), ("false", "recovery-kit: exit code 1\n")]
+)
 def test_cron_mails_only_what_went_wrong(base: Path, command: str, says: str) -> None:
     kit = environment(base, shutil.which(command) or command)
-    done = subprocess.run(["/bin/sh", "-c", cron_line(base)], env=kit, cwd=base, capture_output=True, text=True)
+    done = subprocess.run(
+        ["/bin/sh", "-c", cron_line(base)], env=kit, cwd=base, capture_output=True, text=True
+    )
     assert (done.stdout, done.stderr) == (says, "")
 
 
@@ -116,8 +139,12 @@ def test_systemd_units(tmp_path: Path) -> None:
         return
     # The one thing that this machine lacks is the installed script.
     for name, text in texts.items():
-        (tmp_path / name).write_text(text.replace("ExecStart=/srv/recovery/nightly.sh", "ExecStart=/bin/true"))
-    done = subprocess.run([verify, "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True)
+        (tmp_path / name).write_text(
+            text.replace("ExecStart=/srv/recovery/nightly.sh", "ExecStart=/bin/true")
+        )
+    done = subprocess.run(
+        [verify, "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -172,7 +199,16 @@ def test_airflow_runs_the_notebooks_and_fails_where_totals_differ(tmp_path: Path
     """The whole DAG, each task in Airflow's own environment and each notebook in the kit's, on the demo."""
     airflow = tool("airflow-venv", "test-recipes").with_name("airflow")
     subprocess.run(
-        [sys.executable, "-m", "ipykernel", "install", "--prefix", tmp_path, "--name", "recovery-kit"],
+        [
+            sys.executable,
+            "-m",
+            "ipykernel",
+            "install",
+            "--prefix",
+            tmp_path,
+            "--name",
+            "recovery-kit",
+        ],
         check=True,
         capture_output=True,
     )
@@ -187,7 +223,9 @@ def test_airflow_runs_the_notebooks_and_fails_where_totals_differ(tmp_path: Path
     }
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([airflow, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+        return subprocess.run(
+            [airflow, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=400
+        )
 
     assert run("db", "migrate").returncode == 0
     errors = run("dags", "list-import-errors")
@@ -197,7 +235,10 @@ def test_airflow_runs_the_notebooks_and_fails_where_totals_differ(tmp_path: Path
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(list((folder / "notebooks").iterdir())) == 4
     assert json.loads((folder / "summary.json").read_text())["reconciliation"]["divergent"] == 115
-    assert "AirflowFailException: 115 of 301 keys differ, 76671.12 in all" in tested.stdout + tested.stderr
+    assert (
+        "AirflowFailException: 115 of 301 keys differ, 76671.12 in all"
+        in tested.stdout + tested.stderr
+    )
     assert "DagRun failed" in tested.stdout + tested.stderr
 
 
@@ -210,7 +251,9 @@ def test_github_workflows(name: str) -> None:
     assert 0 < int(job["timeout-minutes"]) <= 180
     commands = [step["run"] for step in job["steps"] if "run" in step]
     for command in commands:
-        assert "${{" not in command  # an expression in a script is how secrets and hostile names get into it
+        assert (
+            "${{" not in command
+        )  # an expression in a script is how secrets and hostile names get into it
         subprocess.run(["bash", "-n", "-c", command], check=True)
     wanted = ".ci/run" if name == "ci.yml" else ".venv/bin/recovery-kit run"
     assert [command for command in commands if command.startswith(wanted)]
@@ -219,7 +262,11 @@ def test_github_workflows(name: str) -> None:
 
 def test_the_workflow_s_command_line_is_one_that_the_kit_takes() -> None:
     workflow = yaml.safe_load((RECIPES / "github-actions" / "nightly.yml").read_text())
-    (command,) = [s["run"] for s in workflow["jobs"]["recover"]["steps"] if "recovery-kit run" in s.get("run", "")]
+    (command,) = [
+        s["run"]
+        for s in workflow["jobs"]["recover"]["steps"]
+        if "recovery-kit run" in s.get("run", "")
+    ]
     pairs = re.findall(r'-p (\w+) ("[^"]+"|\S+)', command)
     assert len(pairs) == 3
     assert {name: Settings.parse(name, text) for name, text in pairs}.keys() == {
@@ -230,7 +277,11 @@ def test_the_workflow_s_command_line_is_one_that_the_kit_takes() -> None:
 def test_the_page_names_every_recipe() -> None:
     linked = set(re.findall(r"\]\(([\w./-]+)\)", README))
     assert all((RECIPES / name).exists() for name in linked)
-    files = {str(path.relative_to(RECIPES)) for path in RECIPES.rglob("*") if path.is_file()} - {"README.md"}
+    files = {str(path.relative_to(RECIPES)) for path in RECIPES.rglob("*") if path.is_file()} - {
+        "README.md"
+    }
     files = {name for name in files if "__pycache__" not in name}
     unnamed = {name for name in files if name not in README and Path(name).name not in README}
-    assert {name for name in unnamed if not any(name.startswith(folder) for folder in linked)} == set()
+    assert {
+        name for name in unnamed if not any(name.startswith(folder) for folder in linked)
+    } == set()

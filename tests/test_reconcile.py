@@ -95,8 +95,14 @@ def test_the_summary_holds_exact_figures() -> None:
 
 
 def test_the_middle_and_the_tail_of_the_divergences() -> None:
-    summary = reconcile(recovered(), expected({f"k{n}": str(-n) for n in range(1, 17)})).summary  # and 4, 7, 9, 1
-    assert (summary["divergent"], summary["median_difference"], summary["p90_difference"]) == (20, 7, 14)
+    summary = reconcile(
+        recovered(), expected({f"k{n}": str(-n) for n in range(1, 17)})
+    ).summary  # and 4, 7, 9, 1
+    assert (summary["divergent"], summary["median_difference"], summary["p90_difference"]) == (
+        20,
+        7,
+        14,
+    )
 
 
 def test_all_matched() -> None:
@@ -111,15 +117,26 @@ def test_all_matched() -> None:
 
 @pytest.mark.parametrize(
     ("tolerance", "diverged"),
-    [(0, ["c", "b"]), ("0.009", ["c", "b"]), ("0.01", ["c"]), (Decimal("6.999999"), ["c"]), (7, []), ("1e500", [])],
+    [
+        (0, ["c", "b"]),
+        ("0.009", ["c", "b"]),
+        ("0.01", ["c"]),
+        (Decimal("6.999999"), ["c"]),
+        (7, []),
+        ("1e500", []),
+    ],
 )
 def test_a_difference_within_the_tolerance_is_none(tolerance: Any, diverged: list[str]) -> None:
     result = reconcile(recovered(), THEIRS, tolerance=tolerance)
-    assert [row["key"] for row in rows(result.divergences) if row["status"] == "diverged"] == diverged
+    assert [
+        row["key"] for row in rows(result.divergences) if row["status"] == "diverged"
+    ] == diverged
     assert result.tolerance == result.summary["tolerance"] == Decimal(tolerance)
 
 
-@pytest.mark.parametrize("tolerance", [0.01, -1, "-0.1", "x", "NaN", "inf", True, None, Decimal("NaN")])
+@pytest.mark.parametrize(
+    "tolerance", [0.01, -1, "-0.1", "x", "NaN", "inf", True, None, Decimal("NaN")]
+)
 def test_a_tolerance_is_exact_and_not_negative(tolerance: Any) -> None:
     with pytest.raises(ParameterError, match=r"tolerance is .*; expected 0 or more, exactly"):
         reconcile(recovered(), THEIRS, tolerance=tolerance)
@@ -142,7 +159,12 @@ def test_a_log_not_read_whole_settles_nothing(verdict: str) -> None:
 
 
 def test_a_missing_addition_and_a_missing_subtraction_do_not_cancel() -> None:
-    theirs = expected(OURS, events=[1, 1, 1, 1], added=["4.00", "7.00", "9.50", "1"], subtracted=["0", "0", "0.5", "0"])
+    theirs = expected(
+        OURS,
+        events=[1, 1, 1, 1],
+        added=["4.00", "7.00", "9.50", "1"],
+        subtracted=["0", "0", "0.5", "0"],
+    )
     result = reconcile(recovered(), theirs)
     assert arrow(result.table).column_names == [
         "key", "expected", "recovered", "difference", "status",
@@ -204,7 +226,9 @@ def test_no_events_and_files(tmp_path: Path) -> None:
     path = tmp_path / "expected.csv"
     path.write_text("key,total\nx,-5\n", encoding="utf-8")
     result = reconcile(totals(events([])), path)
-    assert [tuple(row.values()) for row in rows(result.table)] == [("x", -5, None, -5, "unknown to the log")]
+    assert [tuple(row.values()) for row in rows(result.table)] == [
+        ("x", -5, None, -5, "unknown to the log")
+    ]
     nothing = reconcile(totals(events([])), totals(events([])))
     assert nothing.summary["keys"] == 0
     assert nothing.summary["net_difference"] == 0
@@ -212,7 +236,9 @@ def test_no_events_and_files(tmp_path: Path) -> None:
 
 
 def test_parameters_that_will_not_do() -> None:
-    with pytest.raises(ParameterError, match=r"totals is a Table; expected what totals\(unique\) gives"):
+    with pytest.raises(
+        ParameterError, match=r"totals is a Table; expected what totals\(unique\) gives"
+    ):
         reconcile(recovered().table, THEIRS)
     with pytest.raises(ParameterError, match="replay is a DataFrame, without a verdict"):
         reconcile(recovered(), THEIRS, replay=pd.DataFrame())
@@ -222,7 +248,9 @@ def test_parameters_that_will_not_do() -> None:
 
 def test_cards_read_well_and_are_escaped() -> None:
     bad = "<i>\x1b[2J"
-    result = reconcile(recovered("pandas"), expected({"a": "4", "b": "7", "c": "9", "d": "1", bad: "2500"}))
+    result = reconcile(
+        recovered("pandas"), expected({"a": "4", "b": "7", "c": "9", "d": "1", bad: "2500"})
+    )
     assert [" ".join(line.split()) for line in repr(result).splitlines()] == [
         "Reconciliation: 1 of 5 keys diverge",
         "matched 4",
@@ -242,20 +270,29 @@ def test_cards_read_well_and_are_escaped() -> None:
     assert "Divergences, largest first" in page
 
 
-AMOUNTS = st.dictionaries(st.sampled_from(["a", "b", "c", "A", "é", ""]), st.integers(-(10**29), 10**29))
+AMOUNTS = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "A", "é", ""]), st.integers(-(10**29), 10**29)
+)
 
 
 @settings(deadline=None)
 @given(AMOUNTS, AMOUNTS, st.integers(0, 10**29), st.sampled_from(list(FORMS)), st.booleans())
-def test_any_two_sides(ours: dict[str, int], theirs: dict[str, int], allowed: int, form: str, whole: bool) -> None:
+def test_any_two_sides(
+    ours: dict[str, int], theirs: dict[str, int], allowed: int, form: str, whole: bool
+) -> None:
     # Whole numbers are the law; opening totals stand for the recovered side.
     def side(amounts: dict[str, int]) -> Any:
-        columns = [pa.array(amounts, pa.large_string()), pa.array(amounts.values(), pa.decimal128(38, 0))]
+        columns = [
+            pa.array(amounts, pa.large_string()),
+            pa.array(amounts.values(), pa.decimal128(38, 0)),
+        ]
         return pa.table(columns, ["key", "total"]) if amounts else totals(events([]))
 
     recovered_totals = totals(FORMS[form](events([])), opening=side(ours))
     replay = SimpleNamespace(verdict="complete" if whole else "raced")
-    result: Reconciliation = reconcile(recovered_totals, side(theirs), tolerance=allowed, replay=replay)
+    result: Reconciliation = reconcile(
+        recovered_totals, side(theirs), tolerance=allowed, replay=replay
+    )
     wanted, look = [], []
     for key in sorted(ours | theirs, key=str.encode):
         difference = theirs.get(key, 0) - ours.get(key, 0)
@@ -271,7 +308,9 @@ def test_any_two_sides(ours: dict[str, int], theirs: dict[str, int], allowed: in
         if not within or status not in ("matched", "indeterminate"):
             look.append((-abs(difference), key.encode()))
     assert [tuple(row.values())[:5] for row in rows(result.table)] == wanted
-    assert [key.encode() for key in column(result.divergences, "key")] == [key for _, key in sorted(look)]
+    assert [key.encode() for key in column(result.divergences, "key")] == [
+        key for _, key in sorted(look)
+    ]
     summary = result.summary
     assert summary["statuses"] == {name: sum(row[4] == name for row in wanted) for name in STATUSES}
     assert (summary["keys"], summary["divergent"]) == (len(wanted), len(look))

@@ -56,7 +56,9 @@ def test_the_events_table(broker: Kafka, topics: tuple[str, str]) -> None:
     assert {
         name: pa.field("", t.pyarrow_dtype).type for name, t in found.events.dtypes.items()
     } == found.schema.arrow_types
-    assert numbers(found.events) == [ms + p for p in range(3) for ms in (50, 20, 90, 10, 70, 30, 60)]
+    assert numbers(found.events) == [
+        ms + p for p in range(3) for ms in (50, 20, 90, 10, 70, 30, 60)
+    ]
     assert found.events["offset"].to_list() == [0, 1, 2, 3, 5, 6, 7] * 3
     assert set(found.events["effect"]) == {Decimal("1.00")}
     assert list(found.tombstones["offset"]) == [4] * 3
@@ -76,7 +78,10 @@ def test_the_events_table(broker: Kafka, topics: tuple[str, str]) -> None:
 def test_times_out_of_order_miss_nothing(
     broker: Kafka, topics: tuple[str, str], since: int | None, until: int | None, kept: list[int]
 ) -> None:
-    bounds = {"since": None if since is None else at(since), "until": None if until is None else at(until)}
+    bounds = {
+        "since": None if since is None else at(since),
+        "until": None if until is None else at(until),
+    }
     found = replay(topics[0], bootstrap_servers=broker.bootstrap_servers, **bounds)  # type: ignore[arg-type]
     assert found.verdict == "complete"
     assert numbers(found.events) == [ms + p for p in range(3) for ms in kept]
@@ -84,10 +89,16 @@ def test_times_out_of_order_miss_nothing(
     assert found.coverage["tombstones"].to_list() == [1] * 3
 
 
-def test_the_events_own_time_cuts_where_the_schema_names_one(broker: Kafka, topics: tuple[str, str]) -> None:
+def test_the_events_own_time_cuts_where_the_schema_names_one(
+    broker: Kafka, topics: tuple[str, str]
+) -> None:
     schema = EventSchema(time="at", key="account")
     found = replay(
-        topics[0], bootstrap_servers=broker.bootstrap_servers, schema=schema, since=at(-1000 + 60), until=at(0)
+        topics[0],
+        bootstrap_servers=broker.bootstrap_servers,
+        schema=schema,
+        since=at(-1000 + 60),
+        until=at(0),
     )
     assert numbers(found.events) == [90, 70, 60, 91, 71, 61, 92, 72, 62]
     assert set(found.events["key"]) == {"a0", "a1", "a2"}
@@ -110,9 +121,16 @@ def test_offsets_cut_by_place(broker: Kafka, topics: tuple[str, str]) -> None:
 
 
 def test_a_time_and_an_offset_together(broker: Kafka, topics: tuple[str, str]) -> None:
-    found = replay(topics[0], bootstrap_servers=broker.bootstrap_servers, since=at(50), until={0: 3, 1: 0, 2: 0})
+    found = replay(
+        topics[0],
+        bootstrap_servers=broker.bootstrap_servers,
+        since=at(50),
+        until={0: 3, 1: 0, 2: 0},
+    )
     assert numbers(found.events) == [50, 90]
-    assert str(found.window).startswith("from 2026-03-02T12:00:00.050Z by the events' own time to before ")
+    assert str(found.window).startswith(
+        "from 2026-03-02T12:00:00.050Z by the events' own time to before "
+    )
 
 
 def test_several_topics_in_one_replay(broker: Kafka, topics: tuple[str, str]) -> None:
@@ -125,7 +143,11 @@ def test_several_topics_in_one_replay(broker: Kafka, topics: tuple[str, str]) ->
     by_topic = found.events.groupby("topic", observed=True).size().to_dict()
     assert by_topic == {main: 21, retries: 2}
     assert len(found.events[found.events["topic"] == retries]) == 2
-    found = replay([main, retries], bootstrap_servers=broker.bootstrap_servers, since={(retries, 0): 1, (main, 0): 8})
+    found = replay(
+        [main, retries],
+        bootstrap_servers=broker.bootstrap_servers,
+        since={(retries, 0): 1, (main, 0): 8},
+    )
     assert numbers(found.events)[-1:] == [501]
     assert found.coverage["delivered"].to_list() == [0, 8, 8, 1]
     with pytest.raises(ParameterError, match=r"partition 0 of 2 topics; give \(topic, partition\)"):
@@ -176,7 +198,12 @@ def test_cards_escape_what_messages_say(nasty: Replay) -> None:
 def test_cards_count_with_units(nasty: Replay) -> None:
     text = repr(nasty)
     assert "complete: every offset from start to end is accounted for" in text
-    for line in (r"messages delivered +3", r"events inside the window +1", r"rejects +2", r"partitions +1"):
+    for line in (
+        r"messages delivered +3",
+        r"events inside the window +1",
+        r"rejects +2",
+        r"partitions +1",
+    ):
         assert pd.Series([text]).str.contains(line).all()
     assert "Rejects, by reason (messages)" in nasty._repr_html_()
 
@@ -191,17 +218,25 @@ def test_offsets_that_do_not_add_up_are_a_defect_of_ours() -> None:
     def gathered(tally: Tally, **more: int) -> Gather:
         span = Span("t", 0, 0, 0, 10, 10, 10, tally, **more)
         gather = Gather(EventSchema(), Window(), [span], allow_incomplete=True)
-        gather.add(span, gather.reader.read(pack([b'{"id":"e","type":"add","value":1}', None, b"?"])))
+        gather.add(
+            span, gather.reader.read(pack([b'{"id":"e","type":"add","value":1}', None, b"?"]))
+        )
         return gather
 
     assert gathered(Tally(10, 3, 4, 2, 1)).coverage()[0]["verdict"] == "compacted"
     assert gathered(Tally(10, 3, 4, 2, 0), lost=1).coverage()[0]["verdict"] == "truncated"
-    for tally in (Tally(10, 3, 4, 2, 0), Tally(10, 3, 4, 4, -1), Tally(9, 3, 4, 2, 1), Tally(11, 3, 4, 2, 2)):
+    for tally in (
+        Tally(10, 3, 4, 2, 0),
+        Tally(10, 3, 4, 4, -1),
+        Tally(9, 3, 4, 2, 1),
+        Tally(11, 3, 4, 2, 2),
+    ):
         with pytest.raises(IdentityError, match=r"t-0: .* do not add up to 10 offsets"):
             gathered(tally).coverage()
     for delivered in (2, 4):
         with pytest.raises(
-            IdentityError, match="1 events, 0 outside the window, 1 rejects and 1 tombstones are not the"
+            IdentityError,
+            match="1 events, 0 outside the window, 1 rejects and 1 tombstones are not the",
         ):
             gathered(Tally(10, delivered, 7 - delivered, 2, 1)).coverage()
 

@@ -35,7 +35,20 @@ HOSTILE = {
 }
 """A key in the log, and what a reader sees of it."""
 
-LIVE = {"script", "iframe", "object", "embed", "link", "base", "form", "svg", "audio", "video", "source", "frame"}
+LIVE = {
+    "script",
+    "iframe",
+    "object",
+    "embed",
+    "link",
+    "base",
+    "form",
+    "svg",
+    "audio",
+    "video",
+    "source",
+    "frame",
+}
 
 
 class Page(HTMLParser):
@@ -92,14 +105,27 @@ def finished(broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, key in enumerate(keys):
         event = {"id": f"<b>{i}</b>", "type": "add", "value": f"{1000 - i}.10"}
         for amount in (event["value"], "1.00") if i < 3 else (event["value"],):  # three conflicts
-            producer.send("test-report", json.dumps(event | {"value": amount}).encode(), key=key.encode(), partition=0)
+            producer.send(
+                "test-report",
+                json.dumps(event | {"value": amount}).encode(),
+                key=key.encode(),
+                partition=0,
+            )
         if i < 100:  # rejects, each for a reason of its own
-            producer.send("test-report", json.dumps({"id": f"r{i}", "type": key, "value": 1}).encode(), partition=1)
+            producer.send(
+                "test-report",
+                json.dumps({"id": f"r{i}", "type": key, "value": 1}).encode(),
+                partition=1,
+            )
     producer.flush()
     producer.close()
     with (folder / "expected.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("key", "total"), *((key, "0.05") for key in keys)])
-    values = {"bootstrap_servers": broker.bootstrap_servers, "topic": "test-report", "run_dir": str(folder / "run")}
+    values = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "topic": "test-report",
+        "run_dir": str(folder / "run"),
+    }
     outcome = run(Settings.of(values | {"expected": str(folder / "expected.csv")}, strict=True))
     assert outcome.exit_code == 1, outcome.error
     return folder / "run"
@@ -128,15 +154,28 @@ def test_nothing_in_it_lives_or_is_loaded(folder: Path) -> None:
     page = Page(html)
     assert not LIVE & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcset", "href")], tag
-        assert re.match(r"data:image/png;base64,[A-Za-z0-9+/]+=*$", attributes.get("src") or "data:image/png;base64,A")
+        assert not [
+            name
+            for name in attributes
+            if name.startswith("on") or name in ("style", "srcset", "href")
+        ], tag
+        assert re.match(
+            r"data:image/png;base64,[A-Za-z0-9+/]+=*$",
+            attributes.get("src") or "data:image/png;base64,A",
+        )
     assert "url(" not in html
     assert "@import" not in html
     styles = re.findall("<style>(.*?)</style>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(styles[0].encode()).digest()).decode()
-    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
-    assert policy.split("; ")[:3] == ["default-src 'none'", "img-src data:", f"style-src 'sha256-{digest}'"]
+    assert policy.split("; ")[:3] == [
+        "default-src 'none'",
+        "img-src data:",
+        f"style-src 'sha256-{digest}'",
+    ]
 
 
 def test_hostile_contents_are_shown_as_text(folder: Path) -> None:
@@ -161,11 +200,17 @@ def test_its_numbers_are_those_of_the_summary(folder: Path) -> None:
         "tolerance": "tolerance",
     }
     shown = {label: text for label, text in page.facts.items() if label in labels}
-    assert shown == {label: f"{Decimal(found[name]):,f}" for label, name in labels.items() if found[name] is not None}
+    assert shown == {
+        label: f"{Decimal(found[name]):,f}"
+        for label, name in labels.items()
+        if found[name] is not None
+    }
     assert len(shown) >= 6
     assert page.facts["keys"] == f"{found['divergent']:,} diverged"
     assert page.facts["messages"].startswith(f"{told['replay']['delivered']:,}: ")
-    assert page.facts["events"] == f"{told['dedup']['unique']:,} unique, 0 redelivered, 3 conflicting"
+    assert (
+        page.facts["events"] == f"{told['dedup']['unique']:,} unique, 0 redelivered, 3 conflicting"
+    )
     assert page.facts["exit code"].startswith("1: ")
     counts = [int(row[1].replace(",", "")) for row in page.table("Rejects")[1:]]
     assert sum(counts) == told["replay"]["rejects"]
@@ -175,7 +220,10 @@ def test_a_long_table_is_cut_and_says_where_the_rest_is(folder: Path) -> None:
     page = page_of(folder)
     n = MOST_ROWS + len(HOSTILE)
     caption = next(caption for caption in page.tables if caption.startswith("Divergences"))
-    assert caption == f"Divergences, largest first (first {MOST_ROWS} of {n}; divergences.csv has all of them)"
+    assert (
+        caption
+        == f"Divergences, largest first (first {MOST_ROWS} of {n}; divergences.csv has all of them)"
+    )
     assert len(page.tables[caption]) == MOST_ROWS + 1
     assert len(page.table("Conflicts")) == 1 + 6
 
@@ -192,12 +240,18 @@ def test_it_is_accessible(folder: Path) -> None:
     assert all(len(alt) > 20 for alt in alts)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    named = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
+    named = {
+        attributes["aria-labelledby"]
+        for _, attributes in page.tags
+        if "aria-labelledby" in attributes
+    }
     assert named <= set(ids)
 
 
 def test_provenance_is_there(folder: Path) -> None:
-    manifest = change(folder / "manifest.json", digests=[{"file": "totals.parquet", "sha256": "ab" * 32}])
+    manifest = change(
+        folder / "manifest.json", digests=[{"file": "totals.parquet", "sha256": "ab" * 32}]
+    )
     page = page_of(folder)
     assert page.facts["by"] == manifest["by"]
     assert page.facts["topic"] == "test-report"
@@ -214,15 +268,25 @@ def test_provenance_is_there(folder: Path) -> None:
     ],
 )
 def test_a_run_that_ended_early_says_so_first(folder: Path, code: int, headline: str) -> None:
-    change(folder / "manifest.json", exit_code=code, error="01_replay: KafkaError: <b>no</b> broker\nLook at the port")
+    change(
+        folder / "manifest.json",
+        exit_code=code,
+        error="01_replay: KafkaError: <b>no</b> broker\nLook at the port",
+    )
     for path in (folder / "summary.json", folder / "divergences.parquet"):
         path.unlink()
     shutil.rmtree(folder / "steps")
     html = write_report(folder).read_text()
-    assert html.index(f"<h1>{headline}</h1>") < html.index("&lt;b&gt;no&lt;/b&gt; broker\nLook at the port")
+    assert html.index(f"<h1>{headline}</h1>") < html.index(
+        "&lt;b&gt;no&lt;/b&gt; broker\nLook at the port"
+    )
     page = Page(html)
     assert page.facts["exit code"].startswith(f"{code}: ")
-    assert [row[1] for row in page.table("Coverage")] == ["partition", "0", "1"]  # out of the manifest
+    assert [row[1] for row in page.table("Coverage")] == [
+        "partition",
+        "0",
+        "1",
+    ]  # out of the manifest
 
 
 def test_a_run_without_a_manifest_is_not_over(folder: Path) -> None:
@@ -241,7 +305,10 @@ def test_an_incomplete_replay_never_reads_like_an_answer(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     change(folder / "summary.json", replay=summary["replay"] | {"verdict": "raced"})
     html = write_report(folder).read_text()
-    assert "<h1>The log could not be read whole: no key of 208 can be called matched or diverged</h1>" in html
+    assert (
+        "<h1>The log could not be read whole: no key of 208 can be called matched or diverged</h1>"
+        in html
+    )
     assert 'class="lead"' not in html
     assert Page(html).facts["coverage of the log"].startswith("raced: ")
 
@@ -251,13 +318,22 @@ def test_an_incomplete_replay_never_reads_like_an_answer(folder: Path) -> None:
     [
         ({"matched": 208}, 0, "All 208 keys match the log"),
         ({"not compared": 208}, 0, "208 totals recovered; there was nothing to compare them with"),
-        ({"matched": 207, "diverged": 1}, 1, "1 of 208 keys differs from the log"),  # exit code 0 by --fail-on
+        (
+            {"matched": 207, "diverged": 1},
+            1,
+            "1 of 208 keys differs from the log",
+        ),  # exit code 0 by --fail-on
     ],
 )
-def test_the_headline(folder: Path, statuses: dict[str, int], divergent: int, headline: str) -> None:
+def test_the_headline(
+    folder: Path, statuses: dict[str, int], divergent: int, headline: str
+) -> None:
     change(folder / "manifest.json", exit_code=0)
     found = json.loads((folder / "summary.json").read_text())["reconciliation"]
-    change(folder / "summary.json", reconciliation=found | {"statuses": statuses, "divergent": divergent})
+    change(
+        folder / "summary.json",
+        reconciliation=found | {"statuses": statuses, "divergent": divergent},
+    )
     assert f"<h1>{headline}</h1>" in write_report(folder).read_text()
 
 
@@ -265,9 +341,20 @@ def test_causes_and_incidents_come_with_the_answer(folder: Path) -> None:
     """Where a run keeps them."""
     cents = pa.decimal128(38, 2)
     amounts = pa.array([Decimal("-5.10"), Decimal("2.10"), Decimal("-1.00")], cents)
-    causes = {"key": ["a", "b", "a"], "cause": ["missed"] * 3, "amount": amounts, "grade": ["proven"] * 3}
+    causes = {
+        "key": ["a", "b", "a"],
+        "cause": ["missed"] * 3,
+        "amount": amounts,
+        "grade": ["proven"] * 3,
+    }
     pq.write_table(pa.table(causes), folder / "causes.parquet")
-    incidents = {"incident": [1], "cause": ["missed"], "topic": ["t"], "keys": [2], "evidence": ["<i>2 keys</i> fit"]}
+    incidents = {
+        "incident": [1],
+        "cause": ["missed"],
+        "topic": ["t"],
+        "keys": [2],
+        "evidence": ["<i>2 keys</i> fit"],
+    }
     pq.write_table(pa.table(incidents), folder / "incidents.parquet")
     html = write_report(folder).read_text()
     page = Page(html)

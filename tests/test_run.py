@@ -50,7 +50,11 @@ def expected(folder: Path, totals: dict[str, str]) -> str:
 
 
 def settings(broker: Kafka, topic: str, folder: Path, **values: object) -> Settings:
-    named = {"bootstrap_servers": broker.bootstrap_servers, "topic": topic, "run_dir": str(folder / "run")}
+    named = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "topic": topic,
+        "run_dir": str(folder / "run"),
+    }
     return Settings.of(named | values, strict=True)
 
 
@@ -66,24 +70,46 @@ def test_a_run_that_matches(broker: Kafka, topic: str, tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["exit_code"] == 0
     assert [taken["name"] for taken in manifest["notebooks"]] == list(NOTEBOOKS)
-    assert (manifest["by"], manifest["error"], manifest["fail_on"]) == (getpass.getuser(), "", "keys=1, incomplete")
-    assert manifest["inputs"][0]["sha256"] == hashlib.sha256((tmp_path / "expected.csv").read_bytes()).hexdigest()
-    assert [(row["start"], row["end"], row["verdict"]) for row in manifest["coverage"]] == [(0, 5, "complete")]
+    assert (manifest["by"], manifest["error"], manifest["fail_on"]) == (
+        getpass.getuser(),
+        "",
+        "keys=1, incomplete",
+    )
+    assert (
+        manifest["inputs"][0]["sha256"]
+        == hashlib.sha256((tmp_path / "expected.csv").read_bytes()).hexdigest()
+    )
+    assert [(row["start"], row["end"], row["verdict"]) for row in manifest["coverage"]] == [
+        (0, 5, "complete")
+    ]
     files = {row["file"]: row for row in manifest["outputs"]}
     assert files["steps/dedup/unique.parquet"]["rows"] == 4
     assert altered(folder, manifest) == []
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left == {*files, "manifest.json", ".lock"}
-    assert {"report.html", "metrics.prom", "divergences.csv", "notebooks/04_divergences.ipynb"} <= left
-    assert 'recovery_kit_keys{topic="test-run",status="matched"} 3' in (folder / "metrics.prom").read_text()
+    assert {
+        "report.html",
+        "metrics.prom",
+        "divergences.csv",
+        "notebooks/04_divergences.ipynb",
+    } <= left
+    assert (
+        'recovery_kit_keys{topic="test-run",status="matched"} 3'
+        in (folder / "metrics.prom").read_text()
+    )
     totals = dict(
-        zip(*pq.read_table(folder / "totals.parquet").select(["key", "total"]).to_pydict().values(), strict=True)
+        zip(
+            *pq.read_table(folder / "totals.parquet").select(["key", "total"]).to_pydict().values(),
+            strict=True,
+        )
     )
     assert totals == {key: Decimal(total) for key, total in TOTALS.items()}
     assert "all matched" in repr(outcome)
 
 
-def test_a_run_that_diverges_and_nothing_hostile_comes_out_alive(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_a_run_that_diverges_and_nothing_hostile_comes_out_alive(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     """Fault 39: keys that are formulas, scripts or paths are written safely everywhere."""
     wrong = dict.fromkeys(TOTALS, "0") | {"../../etc/passwd": "5"}
     outcome = run(settings(broker, topic, tmp_path, expected=expected(tmp_path, wrong)))
@@ -106,14 +132,21 @@ def test_a_run_that_diverges_and_nothing_hostile_comes_out_alive(broker: Kafka, 
 
 def test_a_run_is_judged_by_its_thresholds(broker: Kafka, topic: str, tmp_path: Path) -> None:
     wrong = expected(tmp_path, TOTALS | {"a": "10.05"})
-    outcome = run(settings(broker, topic, tmp_path, expected=wrong), fail_on=FailOn(keys=None, amount=Decimal("0.06")))
+    outcome = run(
+        settings(broker, topic, tmp_path, expected=wrong),
+        fail_on=FailOn(keys=None, amount=Decimal("0.06")),
+    )
     assert outcome.exit_code == errors.MATCHED
-    assert "divergences, below what fails a run (amount=0.06, incomplete) (exit code 0)" in repr(outcome)
+    assert "divergences, below what fails a run (amount=0.06, incomplete) (exit code 0)" in repr(
+        outcome
+    )
     told = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert judge(told, FailOn(keys=None, amount=Decimal("0.05"))) == errors.DIVERGED
 
 
-def test_a_run_into_a_folder_of_other_things_removes_none_of_them(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_a_run_into_a_folder_of_other_things_removes_none_of_them(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     mine = tmp_path / "run" / "notebooks" / "01_replay.ipynb"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
@@ -123,7 +156,9 @@ def test_a_run_into_a_folder_of_other_things_removes_none_of_them(broker: Kafka,
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notebooks"]
 
 
-def test_a_run_without_expected_totals_gives_the_recovered_ones(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_a_run_without_expected_totals_gives_the_recovered_ones(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     outcome = run(settings(broker, topic, tmp_path))
     assert outcome.exit_code == errors.MATCHED
     assert outcome.summary["reconciliation"]["statuses"]["not compared"] == 3
@@ -159,7 +194,13 @@ def test_a_run_whose_replay_is_not_complete(broker: Kafka, tmp_path: Path) -> No
     assert [(row["log_start"], row["end"]) for row in manifest["coverage"]] == [(2, 5)]
     # Seen all the same: the verdict stays, and no key is called matched.
     outcome = run(
-        settings(broker, "test-run-cut", tmp_path, allow_incomplete=True, expected=expected(tmp_path, TOTALS))
+        settings(
+            broker,
+            "test-run-cut",
+            tmp_path,
+            allow_incomplete=True,
+            expected=expected(tmp_path, TOTALS),
+        )
     )
     assert outcome.exit_code == errors.INCOMPLETE
     assert outcome.summary["replay"]["verdict"] == "truncated"

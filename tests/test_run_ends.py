@@ -33,7 +33,9 @@ def topic(broker: Kafka) -> str:
     broker.create_topic("test-run-ends", partitions=1)
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
     for i in range(100):
-        producer.send("test-run-ends", b'{"id": "e%d", "type": "add", "value": 1}' % i, key=b"k%d" % (i % 7))
+        producer.send(
+            "test-run-ends", b'{"id": "e%d", "type": "add", "value": 1}' % i, key=b"k%d" % (i % 7)
+        )
     producer.flush()
     producer.close()
     return "test-run-ends"
@@ -44,15 +46,24 @@ def topic(broker: Kafka) -> str:
     [
         ("import os; os._exit(1)", 60, "DeadKernelError"),
         ("import os; os._exit(0)", 60, "DeadKernelError"),
-        ("import os; os.kill(os.getpid(), 9)", 60, "If the system killed it, there was too little memory"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            60,
+            "If the system killed it, there was too little memory",
+        ),
         ("import time; time.sleep(60)", 1, "CellTimeoutError"),
         ("1 / 0", 60, "ZeroDivisionError"),
     ],
 )
-def test_a_notebook_that_does_not_come_to_its_end_fails(tmp_path: Path, cell: str, timeout: int, message: str) -> None:
+def test_a_notebook_that_does_not_come_to_its_end_fails(
+    tmp_path: Path, cell: str, timeout: int, message: str
+) -> None:
     """papermill marks every cell of such a notebook completed."""
     source = tmp_path / "01_x.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell(cell), new_code_cell("print('never')")], metadata=KERNEL), source)
+    nbformat.write(
+        new_notebook(cells=[new_code_cell(cell), new_code_cell("print('never')")], metadata=KERNEL),
+        source,
+    )
     began = time.monotonic()
     code, error = execute(source, Settings(), tmp_path / "run", cell_timeout=timeout)
     assert code == errors.ERROR
@@ -69,7 +80,9 @@ def test_a_notebook_that_would_show_names_is_not_run(tmp_path: Path) -> None:
     assert (code, "has no parameter pseudonymize" in error) == (errors.ERROR, True)
 
 
-def test_progress_is_plain_lines_where_nobody_watches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_plain_lines_where_nobody_watches(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What a notebook's kernel writes to standard error is no terminal's, and comes out as log lines."""
     source = tmp_path / "01_x.ipynb"
     cell = "import sys\nprint('replay: 1 of 2', file=sys.stderr, end='\\r' if sys.stderr.isatty() else '\\n')"
@@ -77,7 +90,9 @@ def test_progress_is_plain_lines_where_nobody_watches(tmp_path: Path, caplog: py
     with caplog.at_level(logging.INFO, "recovery_kit.run"):
         code, error = execute(source, Settings(), tmp_path / "run", cell_timeout=60)
     assert (code, error) == (errors.MATCHED, "")
-    assert [record.message for record in caplog.records if record.name == "recovery_kit.run"] == ["replay: 1 of 2"]
+    assert [record.message for record in caplog.records if record.name == "recovery_kit.run"] == [
+        "replay: 1 of 2"
+    ]
     (output,) = nbformat.read(tmp_path / "run" / "notebooks" / "01_x.ipynb", 4).cells[0].outputs
     assert output.text == "replay: 1 of 2\n"
 
@@ -87,7 +102,11 @@ def test_notebooks_that_leave_no_summary_are_an_error(
 ) -> None:
     """The run's own last mark counts, not that every notebook came to its end."""
     monkeypatch.setattr(run_module, "NOTEBOOKS", ("01_replay",))
-    outcome = run(Settings(bootstrap_servers=broker.bootstrap_servers, topic=topic, run_dir=str(tmp_path / "run")))
+    outcome = run(
+        Settings(
+            bootstrap_servers=broker.bootstrap_servers, topic=topic, run_dir=str(tmp_path / "run")
+        )
+    )
     assert outcome.exit_code == errors.ERROR
     assert "left no summary.json" in outcome.error
 
@@ -110,7 +129,11 @@ def test_totals_that_change_under_a_run_fail_it(broker: Kafka, topic: str, tmp_p
 
 
 def begin(broker: Kafka, topic: str, folder: Path) -> subprocess.Popen[str]:
-    parameters = {"bootstrap_servers": broker.bootstrap_servers, "topic": topic, "run_dir": str(folder)}
+    parameters = {
+        "bootstrap_servers": broker.bootstrap_servers,
+        "topic": topic,
+        "run_dir": str(folder),
+    }
     named = [word for name, value in parameters.items() for word in ("-p", name, value)]
     return subprocess.Popen(
         [sys.executable, "-m", "recovery_kit.cli", "run", "--log-level", "info", *named],
@@ -159,7 +182,9 @@ def test_sigterm_ends_a_run_as_an_interrupt_does(broker: Kafka, topic: str, tmp_
     assert until(partial(gone, kernels), 10)
 
 
-def test_a_run_killed_at_any_moment_leaves_nothing_that_looks_whole(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_leaves_nothing_that_looks_whole(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     """Fault 38."""
     folder, moments = tmp_path / "runs" / "one", random.Random()
     for _ in range(3):
@@ -178,6 +203,10 @@ def test_a_run_killed_at_any_moment_leaves_nothing_that_looks_whole(broker: Kafk
     assert process.returncode == errors.MATCHED, told + errors_told
     assert "INFO recovery_kit.run: 01_replay begins" in errors_told
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert {row["file"] for row in manifest["outputs"]} >= {"summary.json", "report.html", "totals.parquet"}
+    assert {row["file"] for row in manifest["outputs"]} >= {
+        "summary.json",
+        "report.html",
+        "totals.parquet",
+    }
     assert purge(folder) == []
     assert not folder.exists()

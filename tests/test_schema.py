@@ -51,7 +51,9 @@ def test_dots_reach_into_objects_and_can_be_escaped() -> None:
         ({"a": "1.50", "b": 0}, 4, {"a": 15, "b": 0}, 5),
     ],
 )
-def test_factors_are_exact(effects: dict[str, object], decimals: int, factors: dict[str, int], scale: int) -> None:
+def test_factors_are_exact(
+    effects: dict[str, object], decimals: int, factors: dict[str, int], scale: int
+) -> None:
     schema = EventSchema(effects=effects, decimals=decimals)  # type: ignore[arg-type]
     assert (schema.factors, schema.amount_scale) == (factors, scale)
     assert schema.arrow_types["effect"] == pa.decimal128(DIGITS, scale)
@@ -111,7 +113,10 @@ def test_a_schema_cannot_be_changed() -> None:
         ({"utc_offset": "UTC"}, "utc_offset is 'UTC'; expected an offset such as"),
         ({"utc_offset": "+15:00"}, "utc_offset is"),
         ({"effects": {}}, "effects is empty"),
-        ({"effects": {"add": 0.1}}, "the effect of 'add' is 0.1; give a whole number or a decimal in quotes"),
+        (
+            {"effects": {"add": 0.1}},
+            "the effect of 'add' is 0.1; give a whole number or a decimal in quotes",
+        ),
         ({"effects": {"add": True}}, "the effect of 'add' is True"),
         ({"effects": {"add": "one"}}, "the effect of 'add' is 'one'; expected a number below"),
         ({"effects": {"add": "NaN"}}, "the effect of 'add' is 'NaN'"),

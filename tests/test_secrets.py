@@ -28,8 +28,14 @@ NAMES = Pseudonyms(("key", "id"), "(all)", None, SECRET.encode())
 
 MESSAGES = [
     (b"%b" % ACCOUNT.encode(), b'{"id": "%b-1", "type": "add", "value": 10.10}' % ACCOUNT.encode()),
-    (b"%b" % ACCOUNT.encode(), b'{"id": "%b-1", "type": "add", "value": 10.10}' % ACCOUNT.encode()),  # redelivered
-    (b"%b" % ACCOUNT.encode(), b'{"id": "%b-1", "type": "add", "value": 99.00}' % ACCOUNT.encode()),  # in conflict
+    (
+        b"%b" % ACCOUNT.encode(),
+        b'{"id": "%b-1", "type": "add", "value": 10.10}' % ACCOUNT.encode(),
+    ),  # redelivered
+    (
+        b"%b" % ACCOUNT.encode(),
+        b'{"id": "%b-1", "type": "add", "value": 99.00}' % ACCOUNT.encode(),
+    ),  # in conflict
     (b"other", b'{"id": "e2", "type": "add", "value": 1}'),
     (b"%b" % ACCOUNT.encode(), b"not JSON: %b" % ACCOUNT.encode()),
     (b"other", b'{"id": "e3", "type": "%b", "value": 1}' % ACCOUNT.encode()),
@@ -54,15 +60,32 @@ def secured() -> Iterator[Kafka]:
         yield running
 
 
-def run(broker: Kafka, folder: Path, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
+def run(
+    broker: Kafka, folder: Path, *arguments: str, password: str = PASSWORD
+) -> subprocess.CompletedProcess[str]:
     config = folder / "client.properties"
     login = f"sasl.mechanism=PLAIN\nsasl.username=alice\nsasl.password={password}\n"
     servers = broker.bootstrap("SASL_PLAINTEXT")
     config.write_text(f"bootstrap.servers={servers}\nsecurity.protocol=SASL_PLAINTEXT\n{login}")
-    named = {"topic": "planted", "client_config": str(config), "run_dir": str(folder / "run"), "pseudonymize": "key,id"}
+    named = {
+        "topic": "planted",
+        "client_config": str(config),
+        "run_dir": str(folder / "run"),
+        "pseudonymize": "key,id",
+    }
     words = [word for name, value in named.items() for word in ("-p", name, value)]
     return subprocess.run(
-        [sys.executable, "-m", "recovery_kit.cli", "run", "--json", "--log-level", "debug", *words, *arguments],
+        [
+            sys.executable,
+            "-m",
+            "recovery_kit.cli",
+            "run",
+            "--json",
+            "--log-level",
+            "debug",
+            *words,
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         env=os.environ | {VARIABLE: SECRET},
@@ -109,9 +132,13 @@ def leaks(folder: Path) -> set[tuple[str, str]]:
 
 
 def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
-    (tmp_path / "a.ipynb").write_bytes(b'{"png": "' + base64.b64encode(b"12" + ACCOUNT.encode() + b"1") + b'"}')
+    (tmp_path / "a.ipynb").write_bytes(
+        b'{"png": "' + base64.b64encode(b"12" + ACCOUNT.encode() + b"1") + b'"}'
+    )
     (tmp_path / "b.json").write_bytes(b'"\\u0041' + PASSWORD.encode().hex().encode())
-    pd.DataFrame({"key": [ACCOUNT.encode()] * 1000}).to_parquet(tmp_path / "c.parquet", compression="zstd")
+    pd.DataFrame({"key": [ACCOUNT.encode()] * 1000}).to_parquet(
+        tmp_path / "c.parquet", compression="zstd"
+    )
     assert leaks(tmp_path) == {("a.ipynb", ACCOUNT), ("b.json", PASSWORD), ("c.parquet", ACCOUNT)}
 
 
@@ -121,14 +148,18 @@ def test_a_run_leaks_nothing(secured: Kafka, tmp_path: Path) -> None:
     expected = totals(tmp_path, (ACCOUNT, "15.10"), (ABSENT, "5.00"), ("other", "1.00"))
     lookup = tmp_path / "lookup.jsonl"
     more = {"expected": expected, "processed": str(journal), "pseudonym_lookup": str(lookup)}
-    done = run(secured, tmp_path, *(word for name, value in more.items() for word in ("-p", name, value)))
+    done = run(
+        secured, tmp_path, *(word for name, value in more.items() for word in ("-p", name, value))
+    )
     assert done.returncode == errors.DIVERGED, done.stdout + done.stderr
     assert leaks(tmp_path / "run") == set()
     assert not [text for text in PLANTED if text in done.stdout + done.stderr]
     assert done.stdout.count("\n") == 1
     # The same token for the same key, on both sides and in the next run.
     with (tmp_path / "run" / "divergences.csv").open(newline="") as file:
-        found = {row["key"]: (Decimal(row["difference"]), row["status"]) for row in csv.DictReader(file)}
+        found = {
+            row["key"]: (Decimal(row["difference"]), row["status"]) for row in csv.DictReader(file)
+        }
     assert found == {
         NAMES.token("key", ACCOUNT.encode()): (Decimal("5.00"), "diverged"),
         NAMES.token("key", ABSENT.encode()): (Decimal("5.00"), "unknown to the log"),

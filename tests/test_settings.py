@@ -12,12 +12,18 @@ from recovery_kit.settings import Settings
 
 def test_values_are_picked_out_of_a_namespace() -> None:
     settings = Settings.of({"topic": "t", "decimals": 3, "timeout": 5, "np": object(), "_": None})
-    assert (settings.topic, settings.decimals, settings.timeout, settings.key_field) == ("t", 3, 5.0, "")
+    assert (settings.topic, settings.decimals, settings.timeout, settings.key_field) == (
+        "t",
+        3,
+        5.0,
+        "",
+    )
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(
-        ParameterError, match=r"there is no parameter 'bootstrap_server'. Did you mean 'bootstrap_servers'\?"
+        ParameterError,
+        match=r"there is no parameter 'bootstrap_server'. Did you mean 'bootstrap_servers'\?",
     ):
         Settings.of({"bootstrap_server": "x"}, strict=True)
     with pytest.raises(ParameterError, match=r"no parameter 'tpoic'. Did you mean 'topic'\?"):
@@ -28,8 +34,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
     "name", ["sasl_password", "api_key", "SECRET", "oauth_token", "sasl.jaas.config", "credentials"]
 )
 def test_fault_40_a_secret_is_no_parameter(name: str) -> None:
-    for refused in (lambda: Settings.of({name: "x1y2"}, strict=True), lambda: Settings.parse(name, "x1y2")):
-        with pytest.raises(ParameterError, match=r"looks like a secret.*client.properties.*as client_config") as told:
+    for refused in (
+        lambda: Settings.of({name: "x1y2"}, strict=True),
+        lambda: Settings.parse(name, "x1y2"),
+    ):
+        with pytest.raises(
+            ParameterError, match=r"looks like a secret.*client.properties.*as client_config"
+        ) as told:
             refused()
         assert "x1y2" not in str(told.value)
 
@@ -81,18 +92,28 @@ def test_any_text_of_a_command_line_survives(text: str) -> None:
     assert Settings.of({"since": Settings.parse("since", text)}).since == text
 
 
-def test_paths_become_absolute_and_urls_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_become_absolute_and_urls_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = Settings.of({"expected": "e.csv", "opening": "s3://b/o.parquet", "run_dir": ""}, strict=True)
+    settings = Settings.of(
+        {"expected": "e.csv", "opening": "s3://b/o.parquet", "run_dir": ""}, strict=True
+    )
     assert settings.expected == str(tmp_path / "e.csv")
     assert settings.opening == "s3://b/o.parquet"
     assert settings.run_dir == ""
 
 
 def test_the_arguments_of_a_replay() -> None:
-    source = Settings(topic="a, b", partitions="0,3", key_field="k", effects={"credit": 1}, decimals=4).source
+    source = Settings(
+        topic="a, b", partitions="0,3", key_field="k", effects={"credit": 1}, decimals=4
+    ).source
     assert (source["topic"], source["partitions"], source["since"]) == (["a", "b"], [0, 3], None)
-    assert (source["schema"].key, source["schema"].decimals, dict(source["schema"].effects)) == ("k", 4, {"credit": 1})
+    assert (source["schema"].key, source["schema"].decimals, dict(source["schema"].effects)) == (
+        "k",
+        4,
+        {"credit": 1},
+    )
     with pytest.raises(ParameterError, match="topic is empty"):
         Settings().source  # noqa: B018
     with pytest.raises(ParameterError, match="partitions is 'x'"):

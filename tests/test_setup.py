@@ -10,7 +10,9 @@ def test_this_environment_has_what_the_kit_needs() -> None:
     _setup.check_setup()
 
 
-def test_a_missing_and_an_old_package_are_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_and_an_old_package_are_named_with_the_command_that_mends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = ["no-such-package>=2,<3", "pandas>=99", "numpy>=1", "lz4>=99; extra == 'dev'"]
     monkeypatch.setattr(_setup, "requires", lambda _: asked)
     with pytest.raises(

@@ -77,9 +77,13 @@ def test_a_long_table_says_what_it_leaves_out() -> None:
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1))
-def test_fault_39_a_csv_holds_no_formula(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+def test_fault_39_a_csv_holds_no_formula(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
-    table = pd.DataFrame({"key": pd.array(texts, "string[pyarrow]"), "n": [Decimal("-1.50")] * len(texts)})
+    table = pd.DataFrame(
+        {"key": pd.array(texts, "string[pyarrow]"), "n": [Decimal("-1.50")] * len(texts)}
+    )
     table["n"] = table["n"].astype(pd.ArrowDtype(__import__("pyarrow").decimal128(5, 2)))
     _show.write_csv(table, path)
     with path.open(newline="", encoding="utf-8") as file:

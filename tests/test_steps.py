@@ -22,8 +22,15 @@ def topic(broker: Kafka) -> str:
     broker.create_topic("test-steps", partitions=2)
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
     for i in range(10):
-        producer.send("test-steps", b'{"id": "e%d", "type": "add", "value": 1}' % (i % 8), key=b"k", partition=i % 2)
-    producer.send("test-steps", b"broken", key=b"k", partition=0, headers=[("h", b"1"), ("h", b"2")])
+        producer.send(
+            "test-steps",
+            b'{"id": "e%d", "type": "add", "value": 1}' % (i % 8),
+            key=b"k",
+            partition=i % 2,
+        )
+    producer.send(
+        "test-steps", b"broken", key=b"k", partition=0, headers=[("h", b"1"), ("h", b"2")]
+    )
     producer.send("test-steps", None, key=b"k", partition=1)
     producer.flush()
     producer.close()
@@ -63,14 +70,18 @@ def test_a_stored_step_comes_back_as_it_was(
     same(d, second.dedup())
 
 
-def test_another_log_than_the_stored_one_is_an_error(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_another_log_than_the_stored_one_is_an_error(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     begin(broker, topic, tmp_path).replay()
     with pytest.raises(RunError, match="holds a replay with another schema than this one names"):
         begin(broker, topic, tmp_path, decimals=3).replay()
     assert begin(broker, topic, tmp_path, decimals=3).replay(fresh=True).schema.decimals == 3
 
 
-def test_another_choice_or_another_replay_makes_a_new_dedup(broker: Kafka, topic: str, tmp_path: Path) -> None:
+def test_another_choice_or_another_replay_makes_a_new_dedup(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
     begin(broker, topic, tmp_path).dedup()
     assert begin(broker, topic, tmp_path, on_conflict="last").dedup().on_conflict == "last"
     before = begin(broker, topic, tmp_path)

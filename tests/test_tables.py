@@ -42,7 +42,9 @@ def frame(**columns: Any) -> pa.Table:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_frames(form: str) -> None:
-    given = FORMS[form](frame(key=list(AMOUNTS), total=pa.array(AMOUNTS.values(), pa.decimal128(28, 2))))
+    given = FORMS[form](
+        frame(key=list(AMOUNTS), total=pa.array(AMOUNTS.values(), pa.decimal128(28, 2)))
+    )
     assert as_dict(read_totals(given)) == AMOUNTS
     if form == "polars":
         assert as_dict(read_totals(given.lazy())) == AMOUNTS
@@ -66,8 +68,14 @@ CSV = "key,total\na,1.50\n0012,-9007199254740993.01\n"
         ("t.csv", "\n" + CSV.replace("a,", "\na,").rstrip()),
         ("t.csv", '"total","note","key"\n" 1.50","x, ""y""\nz","a"\n-9007199254740993.01,,0012\n'),
         ("t.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
-        ("t.jsonl", '{"key": "a", "total": 1.50}\n\n{"total": "-9007199254740993.01", "key": "0012", "x": [1]}\n'),
-        ("t.ndjson", '\ufeff{"key": "a", "total": 15.0E-1}\r\n{"key": "0012", "total": -9007199254740993.01}'),
+        (
+            "t.jsonl",
+            '{"key": "a", "total": 1.50}\n\n{"total": "-9007199254740993.01", "key": "0012", "x": [1]}\n',
+        ),
+        (
+            "t.ndjson",
+            '\ufeff{"key": "a", "total": 15.0E-1}\r\n{"key": "0012", "total": -9007199254740993.01}',
+        ),
     ],
 )
 def test_text_files(tmp_path: Path, name: str, text: str | bytes) -> None:
@@ -82,7 +90,9 @@ def test_a_long_csv_with_line_breaks_in_cells(tmp_path: Path) -> None:
     assert read_totals(path)["key"].to_pylist() == keys
 
 
-def test_relative_paths_and_names_with_special_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_and_names_with_special_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "50%25 #1?.csv", CSV)
     assert as_dict(read_totals("50%25 #1?.csv")) == AMOUNTS
@@ -112,13 +122,28 @@ def test_totals_are_taken_also_when_they_are_empty() -> None:
 
 
 def test_columns_of_other_names_and_columns_that_may_be_there() -> None:
-    given = frame(account=["a"], balance=["1.5"], events=[3], added=["2.25"], subtracted=[Decimal("0.75")], total=[0.5])
+    given = frame(
+        account=["a"],
+        balance=["1.5"],
+        events=[3],
+        added=["2.25"],
+        subtracted=[Decimal("0.75")],
+        total=[0.5],
+    )
     table = read_totals(given, columns={"key": "account", "total": "balance"})
     assert table.to_pylist() == [
-        {"key": "a", "total": Decimal("1.5"), "events": 3, "added": Decimal("2.25"), "subtracted": Decimal("0.75")}
+        {
+            "key": "a",
+            "total": Decimal("1.5"),
+            "events": 3,
+            "added": Decimal("2.25"),
+            "subtracted": Decimal("0.75"),
+        }
     ]
     assert table.schema.field("events").type == pa.int64()
-    with pytest.raises(ParameterError, match=r"columns names 'totl'; expected .* Did you mean 'total'\?"):
+    with pytest.raises(
+        ParameterError, match=r"columns names 'totl'; expected .* Did you mean 'total'\?"
+    ):
         read_totals(given, columns={"totl": "balance"})
     with pytest.raises(TableError, match=r"expected has no column 'n'\."):
         read_totals(given, columns={"key": "account", "total": "balance", "events": "n"})
@@ -166,10 +191,28 @@ def test_numbers_as_text(text: str, amount: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "NaN", "inf", "1,234.50", "1 234", "12,50", "1_000", "0x10", "€5", "−5", "٣", "1e", "1e9999", "--1", "."],
+    [
+        "",
+        "NaN",
+        "inf",
+        "1,234.50",
+        "1 234",
+        "12,50",
+        "1_000",
+        "0x10",
+        "€5",
+        "−5",
+        "٣",
+        "1e",
+        "1e9999",
+        "--1",
+        ".",
+    ],
 )
 def test_what_is_not_a_plain_number_is_refused(text: str) -> None:
-    with pytest.raises(TableError, match=r"expected, row 2, column 'total': '.*' is not a plain number"):
+    with pytest.raises(
+        TableError, match=r"expected, row 2, column 'total': '.*' is not a plain number"
+    ):
         read_totals(frame(key=["a", "b"], total=["1", text]))
 
 
@@ -185,25 +228,36 @@ def test_more_digits_than_a_decimal_has_are_refused(numbers: list[str]) -> None:
 @given(st.lists(st.tuples(st.integers(-(10**12), 10**12), st.integers(-12, 12)), min_size=1))
 def test_any_number_is_read_exactly(numbers: list[tuple[int, int]]) -> None:
     amounts = [Decimal(f"{digits}e{exponent}") for digits, exponent in numbers]
-    for texts in ([str(a) for a in amounts], [f"{a:f}" for a in amounts], [f"{a:e}" for a in amounts]):
+    for texts in (
+        [str(a) for a in amounts],
+        [f"{a:f}" for a in amounts],
+        [f"{a:e}" for a in amounts],
+    ):
         read = read_totals(frame(key=[str(n) for n in range(len(amounts))], total=texts))
         assert read["total"].to_pylist() == amounts
 
 
-@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.int64(), pa.decimal32(5, 1), pa.decimal256(60, 3)])
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint64(), pa.int64(), pa.decimal32(5, 1), pa.decimal256(60, 3)]
+)
 def test_exact_types(kind: pa.DataType) -> None:
     assert read_totals(frame(key=["k"], total=pa.array([5], kind)))["total"].to_pylist() == [5]
 
 
 def test_exact_types_that_hold_too_much() -> None:
-    given = frame(key=["a", "b", "c"], total=pa.array([1, Decimal(10) ** 40, 2], pa.decimal256(60, 3)))
+    given = frame(
+        key=["a", "b", "c"], total=pa.array([1, Decimal(10) ** 40, 2], pa.decimal256(60, 3))
+    )
     with pytest.raises(TableError, match=r"row 2, column 'total': '1.*' does not fit 38 digits"):
         read_totals(given)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_floats_are_refused_with_a_way_on(form: str) -> None:
-    with pytest.raises(TableError, match=r"column 'total' holds floats \(double\)\. A float cannot hold money exactly"):
+    with pytest.raises(
+        TableError,
+        match=r"column 'total' holds floats \(double\)\. A float cannot hold money exactly",
+    ):
         read_totals(FORMS[form](frame(key=["k"], total=[1.5])))
 
 
@@ -212,7 +266,10 @@ def test_floats_are_refused_with_a_way_on(form: str) -> None:
     [
         ([True], "column 'total' holds bool; expected decimals"),
         ([b"1"], "column 'total' holds binary; expected decimals"),
-        (pa.array([None], pa.int64()), "row 1, column 'total': nothing here; expected a value for total in every row"),
+        (
+            pa.array([None], pa.int64()),
+            "row 1, column 'total': nothing here; expected a value for total in every row",
+        ),
     ],
 )
 def test_other_types_are_refused(total: Any, said: str) -> None:
@@ -241,9 +298,15 @@ def test_keys_are_text_as_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (["a", "b", "a", "b", "a"], r"expected, row 1, column 'key': 'a' stands here and in row 3; .*\(2 repeat\)"),
+        (
+            ["a", "b", "a", "b", "a"],
+            r"expected, row 1, column 'key': 'a' stands here and in row 3; .*\(2 repeat\)",
+        ),
         (["a", None, "c", "d", "e"], r"expected, row 2, column 'key': nothing here"),
-        ([1.0, 2.0, 3.0, 4.0, 5.0], r"expected, column 'key' holds double; expected text or whole numbers"),
+        (
+            [1.0, 2.0, 3.0, 4.0, 5.0],
+            r"expected, column 'key' holds double; expected text or whole numbers",
+        ),
     ],
 )
 def test_keys_that_will_not_do(keys: list[Any], said: str) -> None:
@@ -260,14 +323,26 @@ def test_keys_that_will_not_do(keys: list[Any], said: str) -> None:
         ("t.csv", "", "is empty; expected a header line"),
         ("t.csv", "\n\n", "is empty; expected a header line"),
         ("t.csv", "key,total\n", "holds no row"),
-        ("t.csv", "key,total\na,1\n\n\nb,x\n", r"line 5, column 'total': 'x' is not a plain number"),
+        (
+            "t.csv",
+            "key,total\na,1\n\n\nb,x\n",
+            r"line 5, column 'total': 'x' is not a plain number",
+        ),
         ("t.csv", 'key,total\n"a\nb",1\nc,x\n', r"line 4, column 'total': 'x'"),
         ("t.csv", 'key,total\na,1\n"b\nb",x\n', r"line 3, column 'total': 'x'"),
         ("t.csv", "key,total\na,1\nb,\n", r"line 3, column 'total': nothing here"),
-        ("t.csv", "key,total\na,1\nb,2\na,3\n", r"line 2, column 'key': 'a' stands here and in line 4"),
+        (
+            "t.csv",
+            "key,total\na,1\nb,2\na,3\n",
+            r"line 2, column 'key': 'a' stands here and in line 4",
+        ),
         ("t.csv", "key,total\na,1\nb,1,234\n", r"line 3: 3 cells where the header has 2"),
         ("t.csv", "key,total,key\na,1,b\n", r"column 'key' stands twice in the header"),
-        ("t.csv", b"key,total\na,1\nM\xfcller,2\n", r"line 3: byte 0xfc is not UTF-8; save the file as UTF-8"),
+        (
+            "t.csv",
+            b"key,total\na,1\nM\xfcller,2\n",
+            r"line 3: byte 0xfc is not UTF-8; save the file as UTF-8",
+        ),
         ("t.csv", CSV.encode("utf-16"), r"line 1: byte 0xff is not UTF-8"),
         ("t.csv", '"' + "x" * 200_000, r"line 1: field larger than field limit"),
         ("t.csv.gz", b"not gzip", "cannot be read"),
@@ -275,11 +350,27 @@ def test_keys_that_will_not_do(keys: list[Any], said: str) -> None:
         ("t.jsonl", '{"key": "a", "total": 1}\n{"key": "a",\n', "line 2: not JSON"),
         ("t.jsonl", "[" * 100_000, "line 1: not JSON"),
         ("t.jsonl", '{"key": "a", "total": 1}\n\n[1]\n', "line 3: expected a JSON object"),
-        ("t.jsonl", '{"key": "a", "total": 1}\n{"key": "b"}\n', "line 2, column 'total': nothing here"),
-        ("t.jsonl", '{"key": "a", "total": true}\n', "line 1, column 'total': holds true; expected text or a number"),
-        ("t.jsonl", '{"key": "a", "total": NaN}\n', "line 1, column 'total': 'NaN' is not a plain number"),
+        (
+            "t.jsonl",
+            '{"key": "a", "total": 1}\n{"key": "b"}\n',
+            "line 2, column 'total': nothing here",
+        ),
+        (
+            "t.jsonl",
+            '{"key": "a", "total": true}\n',
+            "line 1, column 'total': holds true; expected text or a number",
+        ),
+        (
+            "t.jsonl",
+            '{"key": "a", "total": NaN}\n',
+            "line 1, column 'total': 'NaN' is not a plain number",
+        ),
         ("t.parquet", b"PAR1", "cannot be read"),
-        ("t.xlsx", b"", "is of a kind that is not known here; expected a .csv, .parquet, .jsonl or .ndjson file"),
+        (
+            "t.xlsx",
+            b"",
+            "is of a kind that is not known here; expected a .csv, .parquet, .jsonl or .ndjson file",
+        ),
     ],
 )
 def test_files_that_will_not_do_are_told_by_name_row_and_column(
@@ -313,7 +404,9 @@ def test_other_things_are_refused(source: object) -> None:
 
 def test_frames_that_will_not_do() -> None:
     with pytest.raises(TableError, match="expected holds no row"):
-        read_totals(pl.DataFrame({"key": [], "total": []}, schema={"key": pl.String, "total": pl.Int64}))
+        read_totals(
+            pl.DataFrame({"key": [], "total": []}, schema={"key": pl.String, "total": pl.Int64})
+        )
     with pytest.raises(TableError, match="expected, column 'key' mixes types"):
         read_totals(pd.DataFrame({"key": ["a", 1], "total": [1, 2]}))
 
@@ -335,7 +428,11 @@ def test_processed_in_the_order_of_the_file(tmp_path: Path) -> None:
     )
     table = read_processed(path, columns={"event_id": "id", "effect": "amount"})
     assert table.schema == pa.schema(
-        {"event_id": pa.large_string(), "effect": pa.decimal128(38, 1), "time": pa.timestamp("ms", "UTC")}
+        {
+            "event_id": pa.large_string(),
+            "effect": pa.decimal128(38, 1),
+            "time": pa.timestamp("ms", "UTC"),
+        }
     )
     assert table["event_id"].to_pylist() == ["007", "7", "007"]
     assert table["effect"].to_pylist() == [Decimal("1.5"), Decimal("-2.0"), Decimal("1.5")]

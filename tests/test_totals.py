@@ -53,7 +53,10 @@ def test_sums_are_exact_and_the_same_form_comes_back(form: str) -> None:
     given = FORMS[form](events(LOG))
     result = totals(given)
     assert type(result.table) is type(given)
-    assert dict(zip(arrow(result.table).column_names, arrow(result.table).schema.types, strict=True)) == TYPES
+    assert (
+        dict(zip(arrow(result.table).column_names, arrow(result.table).schema.types, strict=True))
+        == TYPES
+    )
     assert [tuple(row.values()) for row in rows(result.table)] == [
         ("a", Decimal("0.00"), Decimal("0.30"), 2, Decimal("0.30"), Decimal("0.00"), at(1), at(9)),
         ("b", Decimal("0.00"), Decimal("-2.25"), 2, Decimal("5.00"), Decimal("7.25"), at(2), at(3)),
@@ -63,7 +66,9 @@ def test_sums_are_exact_and_the_same_form_comes_back(form: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_opening_totals_are_where_it_starts(form: str) -> None:
-    opening = FORMS[form](pa.table({"key": ["c", "b"], "total": pa.array([Decimal("1.005"), Decimal(-4)])}))
+    opening = FORMS[form](
+        pa.table({"key": ["c", "b"], "total": pa.array([Decimal("1.005"), Decimal(-4)])})
+    )
     result = totals(FORMS[form](events(LOG)), opening=opening)
     found = {row["key"]: row for row in rows(result.table)}
     assert list(found) == ["a", "b", "c"]
@@ -82,7 +87,10 @@ def test_totals_of_an_earlier_run_are_an_opening() -> None:
     whole, joined = totals(events(LOG)), totals(rest, opening=half)
     assert arrow(joined.table)["total"] == arrow(whole.table)["total"]
     nothing_yet = totals(events([]))
-    assert arrow(totals(rest, opening=nothing_yet).table)["total"] == arrow(totals(rest).table)["total"]
+    assert (
+        arrow(totals(rest, opening=nothing_yet).table)["total"]
+        == arrow(totals(rest).table)["total"]
+    )
 
 
 def test_opening_totals_may_be_a_file(tmp_path: Any) -> None:
@@ -107,7 +115,10 @@ def test_factors_of_types_give_decimals_of_their_own() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_no_events(form: str) -> None:
     result = totals(FORMS[form](events([])))
-    assert dict(zip(arrow(result.table).column_names, arrow(result.table).schema.types, strict=True)) == TYPES
+    assert (
+        dict(zip(arrow(result.table).column_names, arrow(result.table).schema.types, strict=True))
+        == TYPES
+    )
     assert len(result.table) == 0
     assert "keys 0" in " ".join(repr(result).split())
     assert "first event –" in " ".join(repr(result).split())
@@ -117,7 +128,9 @@ def test_no_events(form: str) -> None:
 
 def test_repeated_ids_are_an_error_unless_the_ids_are_left_out() -> None:
     twice = events([*LOG, ("e1", "add", "5.00", "b", 4, "t", 0, 9)])
-    with pytest.raises(TableError, match=r"1 of 5 rows repeat an event id.*Pass dedup\(events\), or"):
+    with pytest.raises(
+        TableError, match=r"1 of 5 rows repeat an event id.*Pass dedup\(events\), or"
+    ):
         totals(twice)
     assert [row["total"] for row in rows(totals(twice.drop_columns(["event_id"])).table)] == [
         Decimal("0.30"),
@@ -147,9 +160,15 @@ def test_a_unique_table_that_was_added_to_in_place_is_checked_too() -> None:
             events(LOG).set_column(3, "effect", pa.array([1.0] * 4)),
             r"unique: column 'effect' is double; expected decimals",
         ),
-        (events(LOG).set_column(3, "effect", pa.array([1] * 4)), r"column 'effect' is int64; expected decimals: cast"),
+        (
+            events(LOG).set_column(3, "effect", pa.array([1] * 4)),
+            r"column 'effect' is int64; expected decimals: cast",
+        ),
         (events(LOG).drop_columns(["key"]), r"unique has no column 'key'"),
-        (events(LOG).set_column(5, "time", pa.nulls(4, pa.timestamp("ms", "UTC"))), r"column 'time' holds 4 nulls"),
+        (
+            events(LOG).set_column(5, "time", pa.nulls(4, pa.timestamp("ms", "UTC"))),
+            r"column 'time' holds 4 nulls",
+        ),
         ([], r"unique is a list"),
     ],
 )
@@ -219,7 +238,9 @@ def test_totals_are_what_whole_numbers_give(
     log = [(f"e{n}", "add", "1", key, time, "t", 0, n) for n, (key, _, time) in enumerate(moves)]
     effects = [Decimal(f"{n}e-2") for _, n, _ in moves]
     opening = pa.table({"key": list(start), "total": [f"{n}e-2" for n in start.values()]})
-    result: Totals = totals(FORMS[form](exact(events(log), effects, 28, 2)), opening=opening if start else None)
+    result: Totals = totals(
+        FORMS[form](exact(events(log), effects, 28, 2)), opening=opening if start else None
+    )
     added: dict[str, int] = defaultdict(int)
     taken: dict[str, int] = defaultdict(int)
     for key, n, _ in moves:
@@ -242,7 +263,10 @@ def test_totals_are_what_whole_numbers_give(
 @settings(deadline=None)
 @given(MOVES, st.integers(1, 4))
 def test_redeliveries_change_no_total(moves: list[tuple[str, int, int]], copies: int) -> None:
-    once = [(f"e{n}", "subtract", f"{n}.50", key, time, "t", 0, n) for n, (key, _, time) in enumerate(moves)]
+    once = [
+        (f"e{n}", "subtract", f"{n}.50", key, time, "t", 0, n)
+        for n, (key, _, time) in enumerate(moves)
+    ]
     again = [(*row[:4], row[4] + 1, "t", copy, row[7]) for copy in range(copies) for row in once]
     found = dedup(events(again))
     assert found.counts["redelivered"] == (copies - 1) * len(once)

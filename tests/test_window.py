@@ -47,26 +47,42 @@ def test_any_time_is_its_ms_since_the_epoch_cut_towards_the_past(time: datetime)
 
 
 @pytest.mark.parametrize(
-    "moment", ["2026-03-02T12:00:00", "2026-03-02", pd.Timestamp("2026-03-02"), datetime(2026, 3, 2)]
+    "moment",
+    ["2026-03-02T12:00:00", "2026-03-02", pd.Timestamp("2026-03-02"), datetime(2026, 3, 2)],
 )
 def test_a_time_without_a_zone_says_so(moment: str | datetime) -> None:
-    with pytest.raises(ParameterError, match=r"since is .*, a time without a zone; add one, such as 2026-03-02T"):
+    with pytest.raises(
+        ParameterError, match=r"since is .*, a time without a zone; add one, such as 2026-03-02T"
+    ):
         window(moment, None, ONE)
 
 
 @pytest.mark.parametrize(
-    "moment", ["noon", "now", "today", "2/3/2026 12:00Z", "5", "2026-13-01T00:00Z", "03-02-2026", "99999-01-01T00:00Z"]
+    "moment",
+    [
+        "noon",
+        "now",
+        "today",
+        "2/3/2026 12:00Z",
+        "5",
+        "2026-13-01T00:00Z",
+        "03-02-2026",
+        "99999-01-01T00:00Z",
+    ],
 )
 def test_what_is_no_time_says_so(moment: str) -> None:
     with pytest.raises(
-        ParameterError, match=r"until is .*; expected an ISO 8601 time such as 2026-03-02T08:00:00Z, or off"
+        ParameterError,
+        match=r"until is .*; expected an ISO 8601 time such as 2026-03-02T08:00:00Z, or off",
     ):
         window(None, moment, ONE)
 
 
 @pytest.mark.parametrize("moment", [5, 1.5, [1], date(2026, 3, 2), b"2026-03-02"])
 def test_what_is_no_bound_at_all_says_so(moment: object) -> None:
-    with pytest.raises(ParameterError, match=r"since is .*; expected a time, or a mapping of partition to offset"):
+    with pytest.raises(
+        ParameterError, match=r"since is .*; expected a time, or a mapping of partition to offset"
+    ):
         window(moment, None, ONE)  # type: ignore[arg-type]
 
 
@@ -83,7 +99,8 @@ def test_nothing_is_the_whole_log(nothing: object) -> None:
 
 def test_since_must_be_before_until() -> None:
     with pytest.raises(
-        ParameterError, match=r"since \(2026-03-02T12:00Z\) is not before until \(2026-03-02T13:00\+01:00\)"
+        ParameterError,
+        match=r"since \(2026-03-02T12:00Z\) is not before until \(2026-03-02T13:00\+01:00\)",
     ):
         window("2026-03-02T12:00Z", "2026-03-02T13:00+01:00", ONE)
 
@@ -100,7 +117,9 @@ def test_since_must_be_before_until() -> None:
 )
 def test_offsets_by_partition(offsets: object) -> None:
     found = window(offsets, offsets, ONE)  # type: ignore[arg-type]
-    assert found == Window(since_offsets={("ledger", 0): 12, ("ledger", 3): 0}, until_offsets=found.since_offsets)
+    assert found == Window(
+        since_offsets={("ledger", 0): 12, ("ledger", 3): 0}, until_offsets=found.since_offsets
+    )
     assert str(found) == "from ledger-0@12, ledger-3@0 to before ledger-0@12, ledger-3@0"
 
 
@@ -138,7 +157,9 @@ def test_a_place_that_is_not_there_says_so(place: object) -> None:
 
 @pytest.mark.parametrize("offset", [-1, 1.0, "5", None, True])
 def test_an_offset_that_is_none_says_so(offset: object) -> None:
-    with pytest.raises(ParameterError, match=r"until gives ledger-2 the offset .*; expected a whole number from 0"):
+    with pytest.raises(
+        ParameterError, match=r"until gives ledger-2 the offset .*; expected a whole number from 0"
+    ):
         window(None, {2: offset}, ONE)  # type: ignore[dict-item]
 
 
@@ -150,4 +171,6 @@ def test_what_starts_like_json_and_is_not_says_so() -> None:
 def test_a_time_and_offsets_go_together() -> None:
     found = window("2026-03-02T12:00Z", {0: 9}, ONE)
     assert (found.since_ms, found.until_offsets) == (NOON, {("ledger", 0): 9})
-    assert str(found) == "from 2026-03-02T12:00:00.000Z by the events' own time to before ledger-0@9"
+    assert (
+        str(found) == "from 2026-03-02T12:00:00.000Z by the events' own time to before ledger-0@9"
+    )

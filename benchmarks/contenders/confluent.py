@@ -22,7 +22,10 @@ def messages(servers: str, topic: str, at_once: int) -> Iterator[list[Message]]:
         }
     )
     partitions = sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+    ends = {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+        for p in partitions
+    }
     consumer.assign([TopicPartition(topic, p, 0) for p in partitions if ends[p]])
     left = {p: end for p, end in ends.items() if end}
     while left:
@@ -32,6 +35,8 @@ def messages(servers: str, topic: str, at_once: int) -> Iterator[list[Message]]:
                 raise RuntimeError(message.error())
         yield found
         for at in consumer.position([TopicPartition(topic, p) for p in left]):
-            if at.offset >= left[at.partition]:  # nobody writes to the topic meanwhile, so nothing lies beyond
+            if (
+                at.offset >= left[at.partition]
+            ):  # nobody writes to the topic meanwhile, so nothing lies beyond
                 del left[at.partition]
     consumer.close()

@@ -6,7 +6,13 @@ import polars as pl
 from answer import say
 from confluent import messages
 
-SCHEMA = {"id": pl.String, "type": pl.String, "value": pl.Float64, "account": pl.String, "ts": pl.Int64}
+SCHEMA = {
+    "id": pl.String,
+    "type": pl.String,
+    "value": pl.Float64,
+    "account": pl.String,
+    "ts": pl.Int64,
+}
 
 servers, topic = sys.argv[1:]
 parts = []

@@ -21,7 +21,11 @@ TOTALS = """
 servers, topic = sys.argv[1:]
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "events.jsonl")
-    tuned = ("fetch.message.max.bytes=8388608", "queued.min.messages=1000000", "isolation.level=read_committed")
+    tuned = (
+        "fetch.message.max.bytes=8388608",
+        "queued.min.messages=1000000",
+        "isolation.level=read_committed",
+    )
     with path.open("wb") as file:
         command = ["kcat", "-C", "-b", servers, "-t", topic, "-o", "beginning", "-e", "-q"]
         subprocess.run([*command, *(f"-X{setting}" for setting in tuned)], stdout=file, check=True)

@@ -38,8 +38,15 @@ totals = (
 exact = pl.Decimal(38, 2)
 table = (
     totals.join(pl.scan_parquet(expected), on="key", how="full", coalesce=True)
-    .with_columns(difference=pl.col("total").cast(exact).fill_null(0) - pl.col("recovered").cast(exact).fill_null(0))
-    .with_columns(status=pl.when(pl.col("difference") == 0).then(pl.lit("matched")).otherwise(pl.lit("diverged")))
+    .with_columns(
+        difference=pl.col("total").cast(exact).fill_null(0)
+        - pl.col("recovered").cast(exact).fill_null(0)
+    )
+    .with_columns(
+        status=pl.when(pl.col("difference") == 0)
+        .then(pl.lit("matched"))
+        .otherwise(pl.lit("diverged"))
+    )
     .sort("key")
     .collect()
 )

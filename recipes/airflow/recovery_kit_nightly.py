@@ -43,7 +43,9 @@ def recovery_kit_nightly() -> None:
         told = json.loads((Path(folder) / "summary.json").read_text())
         found = told["reconciliation"]
         if told["replay"]["verdict"] != "complete":
-            raise AirflowFailException(f"the log could not be read whole: {told['replay']['verdict']}")
+            raise AirflowFailException(
+                f"the log could not be read whole: {told['replay']['verdict']}"
+            )
         if found["divergent"]:
             raise AirflowFailException(
                 f"{found['divergent']} of {found['keys']} keys differ, {found['absolute_difference']} in all: {folder}"

@@ -41,13 +41,18 @@ def waterfall(diagnosis: Diagnosis) -> Chart:
     if not len(table):
         return draw.nothing("Nothing to explain", NOTHING)
     size = pl.col("amount").abs().sum()
-    steps = table.group_by("cause", "grade").agg(pl.col("amount").sum(), keys=pl.col("key").n_unique(), size=size)
+    steps = table.group_by("cause", "grade").agg(
+        pl.col("amount").sum(), keys=pl.col("key").n_unique(), size=size
+    )
     rows = steps.sort("size", "cause", "grade", descending=[True, False, False]).to_dicts()
     net, explained = columns.total(table["amount"]), diagnosis.summary["explained"]
     told = "; ".join(
-        f"{row['cause']} ({row['grade']}): {draw.signed(row['amount'])}, {row['keys']:,} keys" for row in rows
+        f"{row['cause']} ({row['grade']}): {draw.signed(row['amount'])}, {row['keys']:,} keys"
+        for row in rows
     )
-    share = 100 * explained / diagnosis.summary["money"] if diagnosis.summary["money"] else Decimal(100)
+    share = (
+        100 * explained / diagnosis.summary["money"] if diagnosis.summary["money"] else Decimal(100)
+    )
     fig = draw.chart(
         f"Causes account for {share:.1f} % of {number(diagnosis.summary['money'])} by which keys are off",
         f"From recovered to expected, net {draw.signed(net)}: {told}.",
@@ -82,7 +87,11 @@ def _floating(ax: Axes, rows: list[dict[str, Any]], net: Decimal) -> None:
         ax.plot([float(run)] * 2, [at - 0.35, at + 1.35], color=draw.EDGE, linewidth=0.7)
     ax.barh(len(rows), float(net), height=0.7, color="#DDDDDD", edgecolor=draw.EDGE)
     texts = [f"{draw.signed(row['amount'])}, {draw.some(row['keys'], 'key')}" for row in rows]
-    draw.named_rows(ax, [*(row["cause"] for row in rows), "expected − recovered"], texts=[*texts, draw.signed(net)])
+    draw.named_rows(
+        ax,
+        [*(row["cause"] for row in rows), "expected − recovered"],
+        texts=[*texts, draw.signed(net)],
+    )
     ax.axvline(0, color=draw.EDGE, linewidth=0.8)
     ax.grid(axis="x")
     draw.amount_axis(ax.xaxis)
@@ -114,14 +123,21 @@ def incidents(diagnosis: Diagnosis, unique: Any) -> Chart:
     )
     over = columns.bins(events["time"], most=24)
     hit = pl.any_horizontal(_inside(row) for row in table.to_dicts())
-    sums = events.filter(hit).group_by("topic", "partition", over.place().alias("at")).agg(pl.col("effect").abs().sum())
+    sums = (
+        events.filter(hit)
+        .group_by("topic", "partition", over.place().alias("at"))
+        .agg(pl.col("effect").abs().sum())
+    )
     cells = {row[:-1]: float(row[-1]) for row in sums.drop_nulls().iter_rows()}
     money = number(columns.total(table["money"]))
     fig = heat_map(
         over, columns.places(events), cells, title=f"{draw.some(len(table), 'incident')}, worth {money}",
         about="events that incidents are about", unit="|effect|", text=draw.brief,
     )  # fmt: skip
-    fig.alt += "".join(f" Incident {row['incident']}: {clean(row['evidence'])}." for row in table.head(6).to_dicts())
+    fig.alt += "".join(
+        f" Incident {row['incident']}: {clean(row['evidence'])}."
+        for row in table.head(6).to_dicts()
+    )
     return fig
 
 
@@ -154,15 +170,22 @@ def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Char
     """
     import polars as pl
 
-    fact = columns.polars(r.table, "key", "expected", "recovered", "difference").filter(key=key).to_dicts()
+    fact = (
+        columns.polars(r.table, "key", "expected", "recovered", "difference")
+        .filter(key=key)
+        .to_dicts()
+    )
     events = columns.polars(d.unique, "key", "time", "effect").filter(key=key).sort("time")
     if not fact or not len(events):
         return draw.nothing("No running total", f"The log holds no event of {draw.label(key)}.")
     causes = (
-        columns.polars(diagnosis.causes, "key", "cause", "amount", "grade", "first", "last").filter(key=key).to_dicts()
+        columns.polars(diagnosis.causes, "key", "cause", "amount", "grade", "first", "last")
+        .filter(key=key)
+        .to_dicts()
     )
     told = "\n".join(
-        f"{at}: {c['cause']} ({c['grade']}) {draw.signed(c['amount'])}" for at, c in enumerate(causes, start=1)
+        f"{at}: {c['cause']} ({c['grade']}) {draw.signed(c['amount'])}"
+        for at, c in enumerate(causes, start=1)
     )
     fig = draw.chart(
         f"{draw.label(key)}: expected − recovered is {draw.signed(fact[0]['difference'])}",
@@ -176,14 +199,24 @@ def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Char
     ax.step(moments, run + opening, where="post", color="#0072B2", label="recovered from the log")
     if fact[0]["expected"] is not None:
         ax.axhline(
-            float(fact[0]["expected"]), color="black", linestyle=":", label=f"expected {number(fact[0]['expected'])}"
+            float(fact[0]["expected"]),
+            color="black",
+            linestyle=":",
+            label=f"expected {number(fact[0]['expected'])}",
         )
-    for name, frame, marker in (("redelivered", d.redelivered, "x"), ("conflicting version", d.conflicts, "D")):
-        copies = columns.polars(frame, "key", "time", *(["verdict"] if marker == "D" else [])).filter(key=key)
+    for name, frame, marker in (
+        ("redelivered", d.redelivered, "x"),
+        ("conflicting version", d.conflicts, "D"),
+    ):
+        copies = columns.polars(
+            frame, "key", "time", *(["verdict"] if marker == "D" else [])
+        ).filter(key=key)
         copies = copies.filter(pl.col("verdict") == "conflicting") if marker == "D" else copies
         if len(copies):
             x = _moments(copies["time"])
-            ax.plot(x, [ax.get_ylim()[0]] * len(x), marker, color=draw.EDGE, label=name, clip_on=False)
+            ax.plot(
+                x, [ax.get_ylim()[0]] * len(x), marker, color=draw.EDGE, label=name, clip_on=False
+            )
     _bands(ax, causes)
     draw.time_axis(ax, over)
     draw.amount_axis(ax.yaxis)
@@ -204,10 +237,18 @@ def _bands(ax: Axes, causes: list[dict[str, Any]]) -> None:
             ax.axvline(first, color=draw.EDGE, linestyle="-.", linewidth=1)
         else:
             ax.axvspan(first, last, facecolor=colour, edgecolor=draw.EDGE, hatch=hatch, alpha=0.35)
-        height = 0.98 - 0.06 * ((at - 1) % 15)  # each lower than the last, so that none hides another
+        height = 0.98 - 0.06 * (
+            (at - 1) % 15
+        )  # each lower than the last, so that none hides another
         box = {"color": "white", "alpha": 0.8, "pad": 0.4}
         ax.annotate(
-            str(at), (first, height), xycoords=("data", "axes fraction"), va="top", ha="right", fontsize=9, bbox=box
+            str(at),
+            (first, height),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            ha="right",
+            fontsize=9,
+            bbox=box,
         )
 
 

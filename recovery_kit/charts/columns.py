@@ -82,7 +82,9 @@ class Bins:
         """The ``count + 1`` edges."""
         import numpy as np
 
-        return (self.start + self.step * np.arange(self.count + 1, dtype="int64")).astype("datetime64[ms]")
+        return (self.start + self.step * np.arange(self.count + 1, dtype="int64")).astype(
+            "datetime64[ms]"
+        )
 
     @property
     def span(self) -> str:
@@ -99,7 +101,11 @@ class Bins:
         import polars as pl
 
         at = pl.col("time").dt.timestamp("ms").sub(self.start).floordiv(self.step)
-        return at.clip(0, self.count - 1) if clamp else pl.when(at.is_between(0, self.count - 1)).then(at)
+        return (
+            at.clip(0, self.count - 1)
+            if clamp
+            else pl.when(at.is_between(0, self.count - 1)).then(at)
+        )
 
 
 def bins(times: pl.Series, most: int = 60) -> Bins:
@@ -133,7 +139,10 @@ def places(frame: pl.DataFrame) -> list[tuple[str, int]]:
 def place_names(found: list[tuple[str, int]]) -> list[str]:
     """Partitions as people say them: with the topic only when there are several topics."""
     several = len({topic for topic, _ in found}) > 1
-    return [f"{topic} {partition}" if several else f"partition {partition}" for topic, partition in found]
+    return [
+        f"{topic} {partition}" if several else f"partition {partition}"
+        for topic, partition in found
+    ]
 
 
 def deltas(unique: pl.DataFrame, processed: pl.DataFrame) -> pl.DataFrame:
@@ -158,7 +167,11 @@ def deltas(unique: pl.DataFrame, processed: pl.DataFrame) -> pl.DataFrame:
     log = unique.select("event_id", "key", "time", "topic", "partition", "effect")
     if "effect" not in processed.columns:
         processed = processed.join(log.select("event_id", "effect"), on="event_id")
-    when = pl.col("time").min() if "time" in processed.columns else pl.lit(None, dtype=log.schema["time"])
+    when = (
+        pl.col("time").min()
+        if "time" in processed.columns
+        else pl.lit(None, dtype=log.schema["time"])
+    )
     applied = processed.group_by("event_id").agg(applied=pl.col("effect").sum(), when=when)
     paired = log.join(applied, on="event_id", how="full", coalesce=True)
     return paired.select(

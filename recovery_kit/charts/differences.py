@@ -34,9 +34,13 @@ def statuses(r: Reconciliation) -> Chart:
     keys = len(r.table)
     if not keys:
         return draw.nothing(
-            "No keys", "Neither the log nor the expected totals hold a key, so there is nothing to draw."
+            "No keys",
+            "Neither the log nor the expected totals hold a key, so there is nothing to draw.",
         )
-    found = {status: n for (status,), n in columns.counts(columns.polars(r.table, "status"), ["status"]).items()}
+    found = {
+        status: n
+        for (status,), n in columns.counts(columns.polars(r.table, "status"), ["status"]).items()
+    }
     rows = [status for status in STATUSES if status != "not compared" or status in found]
     numbers = [found.get(row, 0) for row in rows]
     title = (
@@ -45,12 +49,16 @@ def statuses(r: Reconciliation) -> Chart:
         else f"All {keys:,} keys match"
     )
     if found.get("indeterminate"):
-        title = f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be settled{caveat(r)}"
+        title = (
+            f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be settled{caveat(r)}"
+        )
     if found.get("not compared"):
         title = f"{draw.some(keys, 'key')} recovered, and nothing to compare with"
     texts = [f"{n:,} ({100 * n / keys:.1f} %)" for n in numbers]
     fig = draw.chart(
-        title, "Keys: " + ", ".join(f"{s} {t}" for s, t in zip(rows, texts, strict=True)) + ".", height=2.6
+        title,
+        "Keys: " + ", ".join(f"{s} {t}" for s, t in zip(rows, texts, strict=True)) + ".",
+        height=2.6,
     )
     ax = fig.add_subplot()
     for at, n in enumerate(numbers):
@@ -82,20 +90,34 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
 
     look = divergent(r)
     table = look.filter(pl.col("difference") != 0)
-    equal = f"; {len(look) - len(table):,} more diverge though their totals are equal" * (len(look) > len(table))
+    equal = f"; {len(look) - len(table):,} more diverge though their totals are equal" * (
+        len(look) > len(table)
+    )
     if not len(table):
         return draw.nothing("No differences", none_differs(r).replace(", so", f"{equal}, so"))
     rows = table.head(most).to_dicts()
     names = [draw.label(row["key"]) for row in rows]
     title = f"{len(table):,} of {draw.some(len(r.table), 'key')} differ; the largest difference is {draw.signed(rows[0]['difference'])}"
-    shown = f"all {len(rows):,}" if len(rows) == len(table) else f"the {len(rows):,} largest of {len(table):,}"
-    told = "; ".join(f"{n}: {draw.signed(row['difference'])}" for n, row in zip(names[:5], rows[:5], strict=True))
+    shown = (
+        f"all {len(rows):,}"
+        if len(rows) == len(table)
+        else f"the {len(rows):,} largest of {len(table):,}"
+    )
+    told = "; ".join(
+        f"{n}: {draw.signed(row['difference'])}" for n, row in zip(names[:5], rows[:5], strict=True)
+    )
     fig = draw.chart(
-        title + equal + caveat(r), f"Differences, {shown}, largest first. {told}.", height=1.9 + 0.26 * len(rows)
+        title + equal + caveat(r),
+        f"Differences, {shown}, largest first. {told}.",
+        height=1.9 + 0.26 * len(rows),
     )
     ax = fig.add_subplot()
-    draw.amount_bars(ax, names, [row["difference"] for row in rows], [row["status"] for row in rows])
-    ax.set_title(f"{shown} differences; right: the system holds more than the log gives, left: less")
+    draw.amount_bars(
+        ax, names, [row["difference"] for row in rows], [row["status"] for row in rows]
+    )
+    ax.set_title(
+        f"{shown} differences; right: the system holds more than the log gives, left: less"
+    )
     ax.set_xlabel("expected − recovered (amount)")
     return fig
 
@@ -121,11 +143,14 @@ def distribution(r: Reconciliation) -> Chart:
         return draw.nothing("No differences", none_differs(r))
     sizes = exact.abs()
     edges = _edges(sizes)
-    less, more = (_counts(side, edges) for side in (sizes.filter(exact < 0), sizes.filter(exact > 0)))
+    less, more = (
+        _counts(side, edges) for side in (sizes.filter(exact < 0), sizes.filter(exact > 0))
+    )
     title = f"The system holds less than the log gives for {draw.some(sum(less), 'key')}, more for {sum(more):,}"
     middle = number(sizes.sort()[len(sizes) // 2])
     fig = draw.chart(
-        title + caveat(r), f"Distribution of the non-zero differences; half of them are {middle} or more in size."
+        title + caveat(r),
+        f"Distribution of the non-zero differences; half of them are {middle} or more in size.",
     )
     ax = fig.add_subplot()
     centres = np.arange(1, len(edges))
@@ -138,9 +163,13 @@ def distribution(r: Reconciliation) -> Chart:
     every = -(-len(names) // 9)
     shown = [n if i % every == 0 else "" for i, n in enumerate(names)]
     ax.set_xticks(ticks, [*(f"-{n}" if n else "" for n in shown[::-1]), "0", *shown], fontsize=9)
-    ax.set_xlabel("expected − recovered (amount); each bin from one edge up to, not with, the next one away from 0")
+    ax.set_xlabel(
+        "expected − recovered (amount); each bin from one edge up to, not with, the next one away from 0"
+    )
     ax.set_ylabel("keys")
-    ax.set_title(f"the {len(exact):,} non-zero differences, logarithmic bins; half are {middle} or more in size")
+    ax.set_title(
+        f"the {len(exact):,} non-zero differences, logarithmic bins; half are {middle} or more in size"
+    )
     draw.count_axis(ax.yaxis)
     ax.grid(axis="y")
     ax.margins(y=0.12)
@@ -154,7 +183,11 @@ def _edges(sizes: pl.Series) -> list[Decimal]:
     low, high = least.adjusted(), most.adjusted()
     steps = (1, 2, 5) if high - low < 4 else (1,)
     # Written out, for polars 2.1 compares wrongly with a Decimal that is written 1E+1.
-    made = [Decimal(f"{Decimal(step).scaleb(decade):f}") for decade in range(low, high + 2) for step in steps]
+    made = [
+        Decimal(f"{Decimal(step).scaleb(decade):f}")
+        for decade in range(low, high + 2)
+        for step in steps
+    ]
     first = max(at for at, edge in enumerate(made) if edge <= least)
     last = min(at for at, edge in enumerate(made) if edge > most)
     return made[first : last + 1]
@@ -173,7 +206,9 @@ def divergent(r: Reconciliation) -> pl.DataFrame:
 
 def caveat(r: Reconciliation) -> str:
     """A replay that is not complete, to end a title with."""
-    return "" if r.verdict in (None, "complete") else f"; the replay is not complete, but {r.verdict}"
+    return (
+        "" if r.verdict in (None, "complete") else f"; the replay is not complete, but {r.verdict}"
+    )
 
 
 def none_differs(r: Reconciliation) -> str:

@@ -82,7 +82,11 @@ def label(text: object, width: int = 28) -> str:
     known = _glyphs(findfont(FontProperties()))
     shown = clean(text) or "(empty)"
     shown = "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in shown)
-    return shown if len(shown) <= width else f"{shown[: width // 2]}…{shown[-(width - width // 2 - 1) :]}"
+    return (
+        shown
+        if len(shown) <= width
+        else f"{shown[: width // 2]}…{shown[-(width - width // 2 - 1) :]}"
+    )
 
 
 def some(count: int, thing: str, things: str = "") -> str:
@@ -141,7 +145,11 @@ def time_axis(ax: Axes, over: Bins, *, ticks: int = 10) -> None:
     ax.xaxis.set_major_locator(locator)
     formats = ["%Y", "%b %Y", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
     told = ConciseDateFormatter(  # type: ignore[no-untyped-call]
-        locator, tz="UTC", formats=formats, zero_formats=["", *formats[:4], "%H:%M:%S"], show_offset=False
+        locator,
+        tz="UTC",
+        formats=formats,
+        zero_formats=["", *formats[:4], "%H:%M:%S"],
+        show_offset=False,
     )
     ax.xaxis.set_major_formatter(told)
     first, last = over.edges[0], over.edges[-1]
@@ -151,7 +159,13 @@ def time_axis(ax: Axes, over: Bins, *, ticks: int = 10) -> None:
 
 
 def bars_over_time(
-    ax: Axes, over: Bins, heights: npt.NDArray[np.float64], *, look: int, base: Any = 0, name: str = ""
+    ax: Axes,
+    over: Bins,
+    heights: npt.NDArray[np.float64],
+    *,
+    look: int,
+    base: Any = 0,
+    name: str = "",
 ) -> None:
     """One bar a bin, `heights` high, on top of `base`."""
     x = edges(over)
@@ -172,7 +186,12 @@ def named_rows(ax: Axes, names: Sequence[str], *, texts: Sequence[str] = ()) -> 
 
 
 def amount_bars(
-    ax: Axes, names: Sequence[str], amounts: list[Decimal], kinds: Sequence[str], *, notes: Sequence[str] = ()
+    ax: Axes,
+    names: Sequence[str],
+    amounts: list[Decimal],
+    kinds: Sequence[str],
+    *,
+    notes: Sequence[str] = (),
 ) -> None:
     """Signed horizontal bars, the exact amount to the right of each; one hatch a kind, named in a legend."""
     widths = floats(amounts)
@@ -185,7 +204,11 @@ def amount_bars(
         )  # fmt: skip
     texts = [signed(a) for a in amounts]
     longest = max(len(t) for t in texts)
-    named_rows(ax, names, texts=[f"{t:>{longest}}  {n}".rstrip() for t, n in zip_longest(texts, notes, fillvalue="")])
+    named_rows(
+        ax,
+        names,
+        texts=[f"{t:>{longest}}  {n}".rstrip() for t, n in zip_longest(texts, notes, fillvalue="")],
+    )
     for text in ax.texts:
         text.set_fontfamily("monospace")
     ax.axvline(0, color=EDGE, linewidth=0.8)
@@ -197,7 +220,9 @@ def amount_bars(
 
 def legend(ax: Axes, *, columns: int) -> None:
     """A legend below the axes, where it hides nothing."""
-    ax.figure.legend(loc="outside lower left", ncols=min(columns, 5), handlelength=2.4, handleheight=1.2)
+    ax.figure.legend(
+        loc="outside lower left", ncols=min(columns, 5), handlelength=2.4, handleheight=1.2
+    )
 
 
 def heat(
@@ -223,7 +248,9 @@ def heat(
         edgecolors="white",
         linewidth=0.5,
     )
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.01, fraction=0.05, format=FuncFormatter(lambda v, _: text(v)))
+    bar = ax.figure.colorbar(
+        mesh, ax=ax, pad=0.01, fraction=0.05, format=FuncFormatter(lambda v, _: text(v))
+    )
     if not steep and np.all(full == np.floor(full)):
         bar.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     bar.set_label(f"{unit} (log scale)" if steep else unit)
@@ -239,4 +266,12 @@ def heat(
     for row, at in np.argwhere(np.isfinite(cells)):
         value = float(cells[row, at])
         dark = norm(value) > 0.5
-        ax.text(x[at], row, text(value), ha="center", va="center", fontsize=7, color="white" if dark else "black")
+        ax.text(
+            x[at],
+            row,
+            text(value),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else "black",
+        )

@@ -41,8 +41,13 @@ _STYLE: dict[str, Any] = {
 
 def style() -> AbstractContextManager[None]:
     """The look of a chart, whatever the user's own settings are; only the user's fonts are kept."""
-    fonts = {name: mpl.rcParams[name] for name in ("font.family", "font.sans-serif", "font.serif", "font.monospace")}
-    chosen: AbstractContextManager[None] = matplotlib.style.context(["default", {**_STYLE, **fonts}], after_reset=True)
+    fonts = {
+        name: mpl.rcParams[name]
+        for name in ("font.family", "font.sans-serif", "font.serif", "font.monospace")
+    }
+    chosen: AbstractContextManager[None] = matplotlib.style.context(
+        ["default", {**_STYLE, **fonts}], after_reset=True
+    )
     return chosen
 
 
@@ -76,13 +81,17 @@ class Chart(Figure):
         full, small = io.BytesIO(), io.BytesIO()
         self.savefig(full, format="png", dpi=DPI)
         with Image.open(full) as image:
-            image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+            image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+                small, "PNG", optimize=True
+            )
         return small.getvalue()
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         """Every form at once, with metadata; IPython itself takes out what was not asked for."""
         png = base64.b64encode(self.png()).decode()
         width = round(self.get_size_inches()[0] * 96)
-        image = f'<img alt="{html.escape(self.alt)}" width="{width}" src="data:image/png;base64,{png}">'
+        image = (
+            f'<img alt="{html.escape(self.alt)}" width="{width}" src="data:image/png;base64,{png}">'
+        )
         metadata = {"image/png": {"alt": self.alt, "width": width}}
         return {"text/plain": self.alt, "text/html": image, "image/png": png}, metadata

@@ -56,7 +56,12 @@ def keys(h: History) -> Chart:
     _bars(ax, [-_count(r["resolved"]) for r in shown], look=2, name="resolved since the run before")
     for at, run in enumerate(shown):
         ax.annotate(
-            f"{run['divergent']:,}", (at, base[at]), (0, 2), textcoords="offset points", ha="center", fontsize=8
+            f"{run['divergent']:,}",
+            (at, base[at]),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
     ax.axhline(0, color=draw.EDGE, linewidth=0.8)
     ax.set_ylabel("keys")
@@ -91,7 +96,12 @@ def amounts(h: History) -> Chart:
     ax = fig.add_subplot()
     _bars(ax, list(columns.floats(absolute)), look=0, name="absolute differences")
     ax.plot(
-        range(len(runs)), columns.floats(net), "D--", color=draw.EDGE, linewidth=1, label="net (expected − recovered)"
+        range(len(runs)),
+        columns.floats(net),
+        "D--",
+        color=draw.EDGE,
+        linewidth=1,
+        label="net (expected − recovered)",
     )
     ax.axhline(0, color=draw.EDGE, linewidth=0.8)
     ax.set_ylabel("amount")
@@ -121,8 +131,12 @@ def reads(h: History) -> Chart:
     title = f"{len(runs) - len(bad):,} of the last {draw.some(len(runs), 'replay')} complete" if bad else (
         f"All of the last {draw.some(len(runs), 'replay')} complete" if len(runs) > 1 else "The only replay is complete"
     )  # fmt: skip
-    told = "; ".join(f"{_name(r)}: {_count(r['delivered']):,} messages, {r['verdict']}" for r in runs[-6:])
-    fig = draw.chart(title, f"Messages read by run, by the verdict of the replay. {told}.", height=3.2)
+    told = "; ".join(
+        f"{_name(r)}: {_count(r['delivered']):,} messages, {r['verdict']}" for r in runs[-6:]
+    )
+    fig = draw.chart(
+        title, f"Messages read by run, by the verdict of the replay. {told}.", height=3.2
+    )
     ax = fig.add_subplot()
     for look, verdict in enumerate(dict.fromkeys(["complete", *(r["verdict"] for r in runs)])):
         heights = [_count(r["delivered"]) if r["verdict"] == verdict else 0 for r in runs]
@@ -146,11 +160,16 @@ def reads(h: History) -> Chart:
 
 
 def _newest(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in runs.tail(MOST).to_dict("records")]
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in runs.tail(MOST).to_dict("records")
+    ]
 
 
 def _no_run() -> Chart:
-    return draw.nothing("No runs to compare", "No run in this folder came to its end with something to compare.")
+    return draw.nothing(
+        "No runs to compare", "No run in this folder came to its end with something to compare."
+    )
 
 
 def _count(number: Any) -> int:
@@ -164,7 +183,14 @@ def _name(run: dict[str, Any]) -> str:
 def _bars(ax: Axes, heights: list[Any], *, look: int, name: str, base: Any = 0) -> None:
     colour, hatch = draw.LOOKS[look % len(draw.LOOKS)]
     ax.bar(
-        range(len(heights)), heights, width=0.7, bottom=base, color=colour, hatch=hatch, edgecolor=draw.EDGE, label=name
+        range(len(heights)),
+        heights,
+        width=0.7,
+        bottom=base,
+        color=colour,
+        hatch=hatch,
+        edgecolor=draw.EDGE,
+        label=name,
     )
 
 

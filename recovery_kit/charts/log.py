@@ -37,7 +37,9 @@ def events_over_time(replay: Replay) -> Chart:
     events = columns.polars(replay.events, "time", "topic", "partition")
     rejects = columns.polars(replay.rejects, "time")
     if not len(events) and not len(rejects):
-        return draw.nothing("No events", "The replay delivered no event and no reject, so there is nothing to draw.")
+        return draw.nothing(
+            "No events", "The replay delivered no event and no reject, so there is nothing to draw."
+        )
     over = columns.bins(events["time"] if len(events) else rejects["time"])
     found = columns.places(events)
     by = ["topic", "partition"] if len(found) <= len(draw.LOOKS) else ["topic"]
@@ -89,12 +91,12 @@ def coverage(replay: Replay) -> Chart:
 
     table = columns.polars(replay.coverage)
     if not len(table):
-        return draw.nothing("No partitions", "The replay read no partition, so there is nothing to draw.")
+        return draw.nothing(
+            "No partitions", "The replay read no partition, so there is nothing to draw."
+        )
     table = table.with_columns(span=pl.col("end") - pl.col("start"))
     sums = {kind: int(table[kind].sum()) for kind in KINDS}
-    title = (
-        f"{replay.verdict}: {sums['delivered']:,} of {int(table['span'].sum()):,} offsets were delivered".capitalize()
-    )
+    title = f"{replay.verdict}: {sums['delivered']:,} of {int(table['span'].sum()):,} offsets were delivered".capitalize()
     told = ", ".join(f"{kind} {count:,}" for kind, count in sums.items())
     total = len(table)
     if total > MOST_ROWS:
@@ -114,7 +116,10 @@ def coverage(replay: Replay) -> Chart:
             label=f"{kind} ({sums[kind]:,})",
         )  # fmt: skip
         left = [a + b for a, b in zip(left, widths, strict=True)]
-    names = [draw.label(n) for n in columns.place_names([(row["topic"], row["partition"]) for row in rows])]
+    names = [
+        draw.label(n)
+        for n in columns.place_names([(row["topic"], row["partition"]) for row in rows])
+    ]
     draw.named_rows(ax, names, texts=[_told(row) for row in rows])
     ax.set_xlim(0, 100)
     ax.set_xlabel("share of the offsets from start to captured end, %")
@@ -143,7 +148,11 @@ def redeliveries(d: Dedup) -> Chart:
 
     wanted = ["time", "topic", "partition"]
     again = columns.polars(d.redelivered, *wanted)
-    other = columns.polars(d.conflicts, *wanted, "verdict").filter(pl.col("verdict") == "conflicting").select(wanted)
+    other = (
+        columns.polars(d.conflicts, *wanted, "verdict")
+        .filter(pl.col("verdict") == "conflicting")
+        .select(wanted)
+    )
     title = f"{d.counts['redelivered']:,} redelivered and {d.counts['conflicting']:,} conflicting copies"
     title += f" among {d.counts['events']:,} events"
     copies = pl.concat([again, other])
@@ -152,12 +161,19 @@ def redeliveries(d: Dedup) -> Chart:
     over = columns.bins(copies["time"], most=24)
     found = columns.places(copies)
     at = [*wanted[1:], "at"]
-    fig = draw.chart(title, f"Copies by time and partition, {over.span}.", height=2.2 + min(0.34 * len(found), 8))
+    fig = draw.chart(
+        title, f"Copies by time and partition, {over.span}.", height=2.2 + min(0.34 * len(found), 8)
+    )
     ax = fig.add_subplot()
     counted = columns.counts(again.with_columns(at=over.place()), at)
-    cells = np.array([[counted.get((*row, i), np.nan) for i in range(over.count)] for row in found], dtype="float64")
+    cells = np.array(
+        [[counted.get((*row, i), np.nan) for i in range(over.count)] for row in found],
+        dtype="float64",
+    )
     names = [draw.label(n) for n in columns.place_names(found)]
-    draw.heat(ax, over, names, cells, unit=f"redelivered copies in {over.duration}", text=draw.brief)
+    draw.heat(
+        ax, over, names, cells, unit=f"redelivered copies in {over.duration}", text=draw.brief
+    )
     crossed = columns.counts(other.with_columns(at=over.place()), at)
     if crossed:
         middles = draw.middles(over)
@@ -171,7 +187,9 @@ def redeliveries(d: Dedup) -> Chart:
     most = max(counted, key=counted.__getitem__, default=None)
     if most is not None:
         name = names[found.index(most[:2])]
-        fig.alt += f" Most redelivered in one cell: {counted[most]:,}, {name}, at {over.moment(most[2])}."
+        fig.alt += (
+            f" Most redelivered in one cell: {counted[most]:,}, {name}, at {over.moment(most[2])}."
+        )
     return fig
 
 
@@ -192,18 +210,30 @@ def conflicts(d: Dedup, *, most: int = 20) -> Chart:
     """
     import polars as pl
 
-    table = columns.polars(d.conflicts, "event_id", "topic", "partition", "offset", "verdict", "worth")
+    table = columns.polars(
+        d.conflicts, "event_id", "topic", "partition", "offset", "verdict", "worth"
+    )
     table = table.filter(pl.col("verdict") == "conflicting")
     if not len(table):
-        return draw.nothing("No conflicts", "No event id was delivered with two contents, so there is nothing to draw.")
+        return draw.nothing(
+            "No conflicts",
+            "No event id was delivered with two contents, so there is nothing to draw.",
+        )
     ids = table["event_id"].n_unique()
     size = table.select(pl.col("worth").abs().sum()).item()
     rows = table.sort(
-        pl.col("worth").abs(), "event_id", "topic", "partition", "offset", descending=[True] + [False] * 4
+        pl.col("worth").abs(),
+        "event_id",
+        "topic",
+        "partition",
+        "offset",
+        descending=[True] + [False] * 4,
     )
     top = rows.head(most).to_dicts()
     title = f"{draw.some(ids, 'event id')} with two contents; the copies not chosen differ by {number(size)} in all"
-    fig = draw.chart(title, f"{_of(len(top), len(table))}, largest first.", height=1.7 + 0.26 * len(top))
+    fig = draw.chart(
+        title, f"{_of(len(top), len(table))}, largest first.", height=1.7 + 0.26 * len(top)
+    )
     ax = fig.add_subplot()
     names = [draw.label(row["event_id"]) for row in top]
     amounts = [row["worth"] for row in top]
@@ -211,7 +241,11 @@ def conflicts(d: Dedup, *, most: int = 20) -> Chart:
     draw.amount_bars(ax, names, amounts, ["conflicting copy"] * len(top), notes=at)
     ax.set_xlabel("worth: effect of this copy − effect of the chosen one (amount)")
     ax.set_title(f"{_of(len(top), len(table))}: event id, worth, partition:offset")
-    fig.alt += " " + "; ".join(f"{n}: {draw.signed(a)}" for n, a in zip(names[:5], amounts[:5], strict=True)) + "."
+    fig.alt += (
+        " "
+        + "; ".join(f"{n}: {draw.signed(a)}" for n, a in zip(names[:5], amounts[:5], strict=True))
+        + "."
+    )
     return fig
 
 

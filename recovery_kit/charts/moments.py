@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "without a list of what the system processed, the moment of an error is not known"
 MOST_ROWS = 24
-NONE_APPLIED_WRONG = "The system applied every event exactly as the log says, so there is nothing to draw"
+NONE_APPLIED_WRONG = (
+    "The system applied every event exactly as the log says, so there is nothing to draw"
+)
 
 
 @draw.drawn
@@ -47,7 +49,11 @@ def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = Non
     TableError
         When `processed` cannot be read exactly.
     """
-    return _share_over_time(unique, r) if processed is None else _amounts_over_time(unique, r, processed)
+    return (
+        _share_over_time(unique, r)
+        if processed is None
+        else _amounts_over_time(unique, r, processed)
+    )
 
 
 def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
@@ -57,20 +63,30 @@ def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     if not len(gaps):
         return draw.nothing("No divergence over time", "; ".join([NONE_APPLIED_WRONG, *notes]))
     run = pl.col("delta").cum_sum().over("owner")
-    placed = gaps.drop_nulls("at").sort("at").with_columns(grown=run.abs() - (run - pl.col("delta")).abs())
+    placed = (
+        gaps.drop_nulls("at")
+        .sort("at")
+        .with_columns(grown=run.abs() - (run - pl.col("delta")).abs())
+    )
     steps = placed.group_by("at").agg(pl.col("delta", "grown").sum()).sort("at")
     net = columns.total(gaps["delta"])
     off = columns.total(gaps.group_by("owner").agg(pl.col("delta").sum().abs())["delta"])
-    than = f"{number(abs(net))} {'more' if net > 0 else 'less'} than" if net else "exactly as much as"
+    than = (
+        f"{number(abs(net))} {'more' if net > 0 else 'less'} than" if net else "exactly as much as"
+    )
     title = f"Net, the system applied {than} the log gives; key by key it is off by {number(off)}{caveat(r)}"
     notes += _not_drawn(gaps)
     unknown = gaps.filter(pl.col("partition").is_null() & pl.col("at").is_not_null())
     if len(unknown):
-        notes.append(f"{draw.some(len(unknown), 'processed id')} not in the log, each counted as a key of its own")
+        notes.append(
+            f"{draw.some(len(unknown), 'processed id')} not in the log, each counted as a key of its own"
+        )
     fig = draw.chart(title, f"{'; '.join([f'Running amounts {over.span}', *notes])}.", height=4.4)
     if len(steps):
         most = steps.sort(pl.col("grown").abs(), "at").row(-1, named=True)
-        fig.alt += f" Largest step key by key: {draw.signed(most['grown'])} at {over.moment(most['at'])}."
+        fig.alt += (
+            f" Largest step key by key: {draw.signed(most['grown'])} at {over.moment(most['at'])}."
+        )
     ax = fig.add_subplot()
     _two_lines(ax, over, steps)
     ax.axhline(0, color=draw.EDGE, linewidth=0.8)
@@ -89,7 +105,10 @@ def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
 def _two_lines(ax: Axes, over: columns.Bins, steps: pl.DataFrame) -> None:
     """The running sums of both columns of `steps`, each from zero at the left to its end at the right."""
     x = draw.edges(over)[[0, *(steps["at"] + 1), -1]]
-    lines = (("sum of every key's absolute amount", "grown", "-", "s"), ("net over all keys", "delta", "--", "o"))
+    lines = (
+        ("sum of every key's absolute amount", "grown", "-", "s"),
+        ("net over all keys", "delta", "--", "o"),
+    )
     for (name, column, line, marker), colour in zip(lines, ("#0072B2", "#D55E00"), strict=True):
         amounts = [Decimal(0), *steps[column].cum_sum()]
         ax.step(
@@ -104,9 +123,13 @@ def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
 
     if not len(keys := divergent(r)["key"]):
         return draw.nothing("No divergence over time", none_differs(r))
-    events = columns.polars(unique, "key", "time").with_columns(theirs=pl.col("key").is_in(keys.implode()))
+    events = columns.polars(unique, "key", "time").with_columns(
+        theirs=pl.col("key").is_in(keys.implode())
+    )
     if not len(events):
-        return draw.nothing("No divergence over time", "There is no event, so there is nothing to draw.")
+        return draw.nothing(
+            "No divergence over time", "There is no event, so there is nothing to draw."
+        )
     over = columns.bins(events["time"])
     cells = columns.counts(events.with_columns(at=over.place()), ["theirs", "at"])
     ours = np.array([cells.get((True, at), 0) for at in range(over.count)])
@@ -115,11 +138,14 @@ def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
     overall = 100 * ours.sum() / max(both.sum(), 1)
     title = f"{overall:.1f} % of the events belong to the {draw.some(len(keys), 'divergent key')}; {UNKNOWN}{caveat(r)}"
     fig = draw.chart(
-        title, f"Share of events in each {over.duration}, {over.span}: {shares.min():.1f} to {shares.max():.1f} %."
+        title,
+        f"Share of events in each {over.duration}, {over.span}: {shares.min():.1f} to {shares.max():.1f} %.",
     )
     ax = fig.add_subplot()
     draw.bars_over_time(ax, over, shares, look=0, name=f"share in each {over.duration}")
-    ax.axhline(overall, color="black", linestyle="--", linewidth=1.4, label=f"overall, {overall:.1f} %")
+    ax.axhline(
+        overall, color="black", linestyle="--", linewidth=1.4, label=f"overall, {overall:.1f} %"
+    )
     ax.set_title("a time at which the share stands out is worth a look")
     ax.set_ylabel("events of divergent keys, %")
     draw.amount_axis(ax.yaxis)
@@ -162,10 +188,17 @@ def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     if not len(gaps):
         return draw.nothing("No divergence in the log", "; ".join([NONE_APPLIED_WRONG, *notes]))
     gaps = gaps.with_columns(at=pl.when(pl.col("partition").is_not_null()).then("at"))
-    sums = gaps.drop_nulls("at").group_by("topic", "partition", "at").agg(pl.col("delta").abs().sum())
+    sums = (
+        gaps.drop_nulls("at").group_by("topic", "partition", "at").agg(pl.col("delta").abs().sum())
+    )
     size = number(columns.total(gaps["delta"].abs()))
-    title = f"{size} in events that the system missed or applied otherwise than the log says{caveat(r)}"
-    found, about = columns.places(columns.polars(unique, "topic", "partition")), "events missed or applied otherwise"
+    title = (
+        f"{size} in events that the system missed or applied otherwise than the log says{caveat(r)}"
+    )
+    found, about = (
+        columns.places(columns.polars(unique, "topic", "partition")),
+        "events missed or applied otherwise",
+    )
     if len(found) > MOST_ROWS:
         about += f"; the partitions of {len(found):,} that hold any"
         found = columns.places(sums)
@@ -183,10 +216,14 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
         return draw.nothing("No divergence in the log", none_differs(r))
     events = columns.polars(unique, "key", "time", "topic", "partition")
     if not len(events):
-        return draw.nothing("No divergence in the log", "There is no event, so there is nothing to draw.")
+        return draw.nothing(
+            "No divergence in the log", "There is no event, so there is nothing to draw."
+        )
     over = columns.bins(events["time"], most=24)
     theirs = 100 * pl.col("key").is_in(keys.implode()).mean()
-    shares = events.group_by("topic", "partition", over.place().alias("at")).agg(theirs).drop_nulls()
+    shares = (
+        events.group_by("topic", "partition", over.place().alias("at")).agg(theirs).drop_nulls()
+    )
     return _map(
         over, columns.places(events), {row[:-1]: row[-1] for row in shares.iter_rows()},
         title=f"Where the events of the {draw.some(len(keys), 'divergent key')} stand; {UNKNOWN}{caveat(r)}",
@@ -209,13 +246,18 @@ def _map(
         height=2.2 + min(0.34 * len(found), 8),
     )  # fmt: skip
     ax = fig.add_subplot()
-    grid = np.array([[cells.get((*row, at), np.nan) for at in range(over.count)] for row in found], dtype="float64")
+    grid = np.array(
+        [[cells.get((*row, at), np.nan) for at in range(over.count)] for row in found],
+        dtype="float64",
+    )
     draw.heat(ax, over, names, grid.reshape(len(found), over.count), unit=unit, text=text, top=top)
     ax.set_title(f"cells of {over.duration} and one partition: {about}")
     return fig
 
 
-def _gaps(unique: Any, r: Reconciliation, processed: Any, *, most: int) -> tuple[pl.DataFrame, columns.Bins, list[str]]:
+def _gaps(
+    unique: Any, r: Reconciliation, processed: Any, *, most: int
+) -> tuple[pl.DataFrame, columns.Bins, list[str]]:
     """Events applied otherwise than the log says, with the bin of time of each (null: no time, or a far one).
 
     With them, in words, what they do not account for.
@@ -226,9 +268,13 @@ def _gaps(unique: Any, r: Reconciliation, processed: Any, *, most: int) -> tuple
     told = columns.processed(processed)
     gaps = columns.deltas(events, told)
     notes = []
-    if "effect" not in told.columns and len(unknown := told.join(events, on="event_id", how="anti")):
+    if "effect" not in told.columns and len(
+        unknown := told.join(events, on="event_id", how="anti")
+    ):
         notes.append(f"{draw.some(len(unknown), 'processed id')} not in the log, of unknown amount")
-    rest = columns.total(columns.polars(r.table, "difference")["difference"]) - columns.total(gaps["delta"])
+    rest = columns.total(columns.polars(r.table, "difference")["difference"]) - columns.total(
+        gaps["delta"]
+    )
     if rest:
         notes.append(f"{draw.signed(rest)} of expected − recovered is not in the processed list")
     over = columns.bins(pl.concat([events["time"], gaps["time"]]), most=most)
@@ -241,5 +287,7 @@ def _not_drawn(gaps: pl.DataFrame) -> list[str]:
     lost = gaps.filter(pl.col("at").is_null())["delta"]
     why = "for want of a place in the log or a near time"
     return (
-        [f"{draw.some(len(lost), 'event')}, {draw.signed(columns.total(lost))}, not drawn {why}"] if len(lost) else []
+        [f"{draw.some(len(lost), 'event')}, {draw.signed(columns.total(lost))}, not drawn {why}"]
+        if len(lost)
+        else []
     )

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 @draw.drawn
 def running(
-    unique: Any, r: Reconciliation, *, keys: Sequence[str] | None = None, most: int = 6, processed: Any = None
+    unique: Any,
+    r: Reconciliation,
+    *,
+    keys: Sequence[str] | None = None,
+    most: int = 6,
+    processed: Any = None,
 ) -> Chart:
     """The running totals of the worst keys: what the log gives, what the system is expected to hold in the end.
 
@@ -55,11 +60,19 @@ def running(
     if not chosen:
         return draw.nothing("No running totals", none_differs(r))
     facts = {row["key"]: row for row in table.filter(pl.col("key").is_in(chosen)).to_dicts()}
-    events = columns.polars(unique, "event_id", "key", "time", "effect").filter(pl.col("key").is_in(chosen))
+    events = columns.polars(unique, "event_id", "key", "time", "effect").filter(
+        pl.col("key").is_in(chosen)
+    )
     applied = None if processed is None else _applied(events, processed)
     if not len(events):
-        return draw.nothing("No running totals", "The log holds no event of these keys, so there is nothing to draw.")
-    over = columns.bins(events["time"] if applied is None else pl.concat([events["time"], applied["time"]]), most=600)
+        return draw.nothing(
+            "No running totals",
+            "The log holds no event of these keys, so there is nothing to draw.",
+        )
+    over = columns.bins(
+        events["time"] if applied is None else pl.concat([events["time"], applied["time"]]),
+        most=600,
+    )
     title = f"Running totals of {draw.some(len(chosen), 'chosen key')}"
     if keys is None:
         theirs = sum((abs(fact["difference"]) for fact in facts.values()), Decimal(0))
@@ -77,7 +90,11 @@ def running(
         fig.alt += f" {draw.label(key)}: {_told(facts.get(key))}."
     for ax in panels[len(chosen) :]:
         ax.remove()
-    handles = {name: handle for ax in fig.axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    handles = {
+        name: handle
+        for ax in fig.axes
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     fig.legend(handles.values(), handles, loc="outside lower left", ncols=3)
     return fig
 
@@ -85,13 +102,16 @@ def running(
 def _told(fact: dict[str, Any] | None) -> str:
     if fact is None:
         return "neither in the log nor among the expected totals"
-    return (
-        f"expected {number(fact['expected'])}, recovered {number(fact['recovered'])}, {draw.signed(fact['difference'])}"
-    )
+    return f"expected {number(fact['expected'])}, recovered {number(fact['recovered'])}, {draw.signed(fact['difference'])}"
 
 
 def _panel(
-    ax: Axes, over: columns.Bins, key: str, fact: dict[str, Any] | None, ours: pl.DataFrame, theirs: pl.DataFrame | None
+    ax: Axes,
+    over: columns.Bins,
+    key: str,
+    fact: dict[str, Any] | None,
+    ours: pl.DataFrame,
+    theirs: pl.DataFrame | None,
 ) -> None:
     """One key: its recovered running total, the system's, and the total expected in the end."""
     draw.time_axis(ax, over, ticks=5)
@@ -133,7 +153,11 @@ def _steps(effects: pl.DataFrame, over: columns.Bins) -> pl.DataFrame:
     """Each key's running sum at the end of every bin in which it moved; times beyond the bins go to the outer ones."""
     import polars as pl
 
-    moved = effects.group_by("key", over.place(clamp=True).alias("at")).agg(pl.col("effect").sum()).sort("at")
+    moved = (
+        effects.group_by("key", over.place(clamp=True).alias("at"))
+        .agg(pl.col("effect").sum())
+        .sort("at")
+    )
     return moved.select("key", "at", run=pl.col("effect").cum_sum().over("key"))
 
 
@@ -143,4 +167,6 @@ def _applied(events: pl.DataFrame, processed: Any) -> pl.DataFrame:
 
     told = columns.processed(processed)
     # Where the list does not tell the effect or the time, the log's own stand in.
-    return told.join(events.select("event_id", "key", pl.exclude("key", *told.columns)), on="event_id")
+    return told.join(
+        events.select("event_id", "key", pl.exclude("key", *told.columns)), on="event_id"
+    )

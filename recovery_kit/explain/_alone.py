@@ -53,7 +53,10 @@ def best_alone(case: Case, state: State, causes: tuple[Cause, ...]) -> Window | 
 def _best(case: Case, state: State, causes: tuple[Cause, ...], keys: Ints) -> Window | None:
     asked = np.zeros(len(case.keys), bool)
     asked[keys] = True
-    seen = [candidates(side, state, causes, asked, copies=side is not case) for side in (case, case.copied)]
+    seen = [
+        candidates(side, state, causes, asked, copies=side is not case)
+        for side in (case, case.copied)
+    ]
     best: Window | None = None
     for candidate in sorted(itertools.chain(*seen), key=lambda s: -s.bits)[:LOOKED_AT]:
         if best and best.bits >= candidate.bits:
@@ -89,7 +92,11 @@ def _earned(case: Case, state: State, window: Window) -> Window:
     if sum(shows) != 1:
         return window
     less = [float(np.log2((unit + was) / (unit + after)).sum()) for was in before]
-    kept = (span for span, show, bits in zip(window.spans, shows, less, strict=True) if show or bits > CLEARLY)
+    kept = (
+        span
+        for span, show, bits in zip(window.spans, shows, less, strict=True)
+        if show or bits > CLEARLY
+    )
     return replace(window, spans=tuple(kept))
 
 
@@ -102,7 +109,9 @@ def _settled(case: Case, window: Window, state: State) -> Window:
     shows = [bool(((part != 0) & (after <= task.slack)).any()) for part in parts]
     if all(shows) or sum(shows) < 2:
         return made
-    telling = [span for span, show in zip(made.spans, shows, strict=True) if show and span[2] > span[1]]
+    telling = [
+        span for span, show in zip(made.spans, shows, strict=True) if show and span[2] > span[1]
+    ]
     first = float(np.median([case.arrival[begin] for _, begin, _ in telling]))
     last = float(np.median([case.arrival[end - 1] for _, _, end in telling]))
     return replace(
@@ -114,12 +123,18 @@ def _settled(case: Case, window: Window, state: State) -> Window:
     )
 
 
-def _between(case: Case, window: Window, span: tuple[int, int, int], first: float, last: float) -> tuple[int, int, int]:
+def _between(
+    case: Case, window: Window, span: tuple[int, int, int], first: float, last: float
+) -> tuple[int, int, int]:
     place, _, end = span
     _, _, low, high = case.places[place]
     begin = low + int(np.searchsorted(case.arrival[low:high], first))
     to_the_end = end == high and window.cause is MISSED
-    end = high if to_the_end else low + int(np.searchsorted(case.arrival[low:high], last, side="right"))
+    end = (
+        high
+        if to_the_end
+        else low + int(np.searchsorted(case.arrival[low:high], last, side="right"))
+    )
     return place, begin, max(begin, end)
 
 
@@ -156,7 +171,9 @@ def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | No
             return None
     task = Task.of(case, window, state)
     left, slack = task.left, task.slack
-    total = np.sum([sums(task, begin, end) for _, begin, end in window.spans], axis=0, dtype=np.int64)
+    total = np.sum(
+        [sums(task, begin, end) for _, begin, end in window.spans], axis=0, dtype=np.int64
+    )
     off, after = np.abs(left) > slack, np.abs(left - total) > slack
     fixed, broken = off & ~after, ~off & after
     bits = float(seen.tells[fixed].sum()) - BROKEN * int(broken.sum())

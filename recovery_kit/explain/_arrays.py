@@ -38,7 +38,9 @@ def arrivals(time: Ints, *, block: int = 64) -> Ints:
         return np.maximum.accumulate(time)
     whole = len(time) // block
     middle = np.partition(time[: whole * block].reshape(whole, block), block // 2)[:, block // 2]
-    limit = np.maximum.accumulate(np.append(middle[1:], np.median(time[-block // 2 :]).astype(np.int64)))
+    limit = np.maximum.accumulate(
+        np.append(middle[1:], np.median(time[-block // 2 :]).astype(np.int64))
+    )
     limit[-1] = max(limit[-1], np.partition(time[-block:], -2)[-2])
     return np.maximum.accumulate(
         np.minimum(time, np.append(np.repeat(limit, block), np.full(len(time) % block, limit[-1])))

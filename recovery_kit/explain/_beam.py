@@ -68,7 +68,9 @@ STRANGE = 8.0
 """How many times as much as others a key is off, trends aside, that is off by something else."""
 
 
-def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Iterator[list[Guess]]:
+def sets_of_windows(
+    case: Case, found: Sequence[Window], causes: Sequence[Cause]
+) -> Iterator[list[Guess]]:
     """Sets of windows beside those found that leave little: the likeliest of one, of two, and so on."""
     grid = _grid(case, found, causes)
     if not grid.families:
@@ -78,7 +80,10 @@ def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]
     level = [[one] for _, one in sorted(single, key=lambda m: -m[0])[: 4 * width]]
     for depth in range(DEPTH):
         if depth:
-            tried = [_sharpened(grid, windows) for windows in _likeliest(grid, _one_more(grid, level), TRIED * width)]
+            tried = [
+                _sharpened(grid, windows)
+                for windows in _likeliest(grid, _one_more(grid, level), TRIED * width)
+            ]
             level = [_closer(grid, _anew(grid, windows)) for windows in _apart(grid, tried, width)]
         level = _apart(grid, level, len(level))
         for windows in level[:TOLD]:
@@ -88,7 +93,9 @@ def sets_of_windows(case: Case, found: Sequence[Window], causes: Sequence[Cause]
 def _one_more(grid: Grid, level: list[list[Range]]) -> Iterator[list[Range]]:
     """Each set with the best window of each family."""
     for at, windows in enumerate(level):
-        for _, one in itertools.chain(grid.more(windows), grid.more(windows, short=True) if at < BESIDE else ()):
+        for _, one in itertools.chain(
+            grid.more(windows), grid.more(windows, short=True) if at < BESIDE else ()
+        ):
             yield [*windows, one]
 
 
@@ -161,19 +168,28 @@ def _moved(grid: Grid, windows: list[Range]) -> list[Range]:
     left, edges = grid.after(windows), []
     for at, (family, begin, end) in enumerate(windows):
         others = [*windows[:at], *windows[at + 1 :]]
-        for edge, low, high in ((begin, 0, end - 1), (end, begin + 1, len(grid.sides[family.copies]))):
+        for edge, low, high in (
+            (begin, 0, end - 1),
+            (end, begin + 1, len(grid.sides[family.copies])),
+        ):
             to = edge + MOVES[(edge + MOVES >= low) & (edge + MOVES <= high)]
             run = grid.run(family, others, to)
             edges.append((to, (run[0] - run) * (-1 if edge == begin else 1), at, edge == begin))
     best, made = math.inf, windows
     for one, other in itertools.combinations(edges, 2):
-        bits = np.log2(grid.unit + np.abs(left + one[1][:, None, :] + other[1][None, :, :])).sum(axis=2)
+        bits = np.log2(grid.unit + np.abs(left + one[1][:, None, :] + other[1][None, :, :])).sum(
+            axis=2
+        )
         flat = int(np.argmin(bits))
         if bits.flat[flat] < best:
             moved = list(windows)
-            for (to, _, at, first), index in zip((one, other), divmod(flat, len(other[0])), strict=True):
+            for (to, _, at, first), index in zip(
+                (one, other), divmod(flat, len(other[0])), strict=True
+            ):
                 moved[at] = (
-                    moved[at]._replace(begin=int(to[index])) if first else moved[at]._replace(end=int(to[index]))
+                    moved[at]._replace(begin=int(to[index]))
+                    if first
+                    else moved[at]._replace(end=int(to[index]))
                 )
             if all(w.end > w.begin for w in moved):
                 best, made = float(bits.flat[flat]), moved
@@ -195,15 +211,24 @@ def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
     sides = (case, case.copied) if TWICE in causes else (case,)
     places = [_places(side, there, off) for side in sides]
     copies = [Family(TWICE, -1, at, True) for some in places[1:] for at in some]
-    families = [*_families(case, places[0], kinds, causes), *_elsewhere(case, places[0], found), *copies]
+    families = [
+        *_families(case, places[0], kinds, causes),
+        *_elsewhere(case, places[0], found),
+        *copies,
+    ]
     rough = int(np.clip(math.sqrt(PAIRS / max(len(families), 1)), LEAST_CELLS, MOST_CELLS))
-    cut = tuple(Cells.of(side, None if at else state, keys, weight, rough * FINER) for at, side in enumerate(sides))
+    cut = tuple(
+        Cells.of(side, None if at else state, keys, weight, rough * FINER)
+        for at, side in enumerate(sides)
+    )
     pairs = []
     for at, cells in enumerate(cut):
         step = max(1, len(cells) // rough)
         short = [Pairs.short(len(cells), s) for s in (1, 3) if s < step]
         pairs.append([Pairs.all_of(len(cells), step, 1.0 if at else LONGEST), *short])
-    return Grid(case, cut, pairs, families, without(across, left[keys]), case.usual * weight[keys], across)
+    return Grid(
+        case, cut, pairs, families, without(across, left[keys]), case.usual * weight[keys], across
+    )
 
 
 def _places(side: Case, there: Bools, off: Bools) -> list[int]:
@@ -224,10 +249,16 @@ def _elsewhere(case: Case, places: list[int], found: Sequence[Window]) -> Iterat
     known = {(w.cause, w.kind, place) for w in found if w.kind >= 0 for place, _, _ in w.spans}
     for cause, kind in dict.fromkeys((w.cause, w.kind) for w in found if w.kind >= 0):
         if len(case.places) > 1:
-            yield from (Family(cause, kind, at, False) for at in places if at >= 0 and (cause, kind, at) not in known)
+            yield from (
+                Family(cause, kind, at, False)
+                for at in places
+                if at >= 0 and (cause, kind, at) not in known
+            )
 
 
-def _families(case: Case, places: list[int], kinds: list[int], causes: Sequence[Cause]) -> Iterator[Family]:
+def _families(
+    case: Case, places: list[int], kinds: list[int], causes: Sequence[Cause]
+) -> Iterator[Family]:
     everywhere = [at for at in places if at < 0 or len(case.places) == 1]
     for cause in causes:
         if cause in (MISSED, TWICE):

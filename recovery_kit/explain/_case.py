@@ -130,14 +130,19 @@ class Case:
 
         place = ("event_id", "topic", "partition", "offset")
         versions = self.conflicts.filter(pl.col("verdict") != "chosen").select(place)
-        return span(self.events, pl.concat([self.copies.frame(np.arange(len(self.copies)), *place), versions]))
+        return span(
+            self.events,
+            pl.concat([self.copies.frame(np.arange(len(self.copies)), *place), versions]),
+        )
 
     @cached_property
     def copied(self) -> Case:
         """The redelivered copies in the place of the events; those of keys that the reconciliation lacks are left out."""
         known = self.codes(*self.copies.numbers("key")) >= 0
         none = self.copies.only(np.zeros(len(known), bool))
-        return replace(self, events=self.copies.only(known), copies=none, conflicts=self.conflicts.clear())
+        return replace(
+            self, events=self.copies.only(known), copies=none, conflicts=self.conflicts.clear()
+        )
 
     @cached_property
     def amounts(self) -> tuple[Ints, Ints]:
@@ -201,7 +206,9 @@ def open_case(r: Any, d: Any) -> Case:
     conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
     keys = (
         table.sort("key")
-        .with_columns(pl.col("key").cast(pl.String), pl.col("difference").fill_null(0))  # null: nothing to compare with
+        .with_columns(
+            pl.col("key").cast(pl.String), pl.col("difference").fill_null(0)
+        )  # null: nothing to compare with
         .with_row_index("code")
         .with_columns(pl.col("code").cast(pl.Int64))
     )
@@ -223,7 +230,9 @@ def open_case(r: Any, d: Any) -> Case:
 def _polars(frame: Any, names: tuple[str, ...], what: str) -> pl.DataFrame:
     table, _ = _columns.entered(frame, what=what)
     needed(table, names, what=what)
-    made: pl.DataFrame = nw.to_native(_frames.opened(table.select(names), what=what)[0].collect("polars"))
+    made: pl.DataFrame = nw.to_native(
+        _frames.opened(table.select(names), what=what)[0].collect("polars")
+    )
     return made
 
 

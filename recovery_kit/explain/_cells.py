@@ -76,7 +76,17 @@ class Cells:
         told = np.flatnonzero(own >= 0 if state is None else (own >= 0) & ~state.hidden)
         scale = weight[case.code[told]]
         wrong = scale * (0 if state is None else state.error[told])
-        return cls(case, len(keys), rows, starts, told, cell[told], own[told], scale * case.effect[told], wrong)
+        return cls(
+            case,
+            len(keys),
+            rows,
+            starts,
+            told,
+            cell[told],
+            own[told],
+            scale * case.effect[told],
+            wrong,
+        )
 
     def __len__(self) -> int:
         """How many cells."""
@@ -108,6 +118,17 @@ class Cells:
             rows = np.arange(*case.places[place][2:])
         if kind >= 0:
             rows = rows[case.kind[rows] == kind]
-        first, last = (int(at) for at in np.searchsorted(self.rank[rows], self.starts[[begin, end]]))
+        first, last = (
+            int(at) for at in np.searchsorted(self.rank[rows], self.starts[[begin, end]])
+        )
         tail = cause is MISSED and end == len(self)
-        return Guess(cause, kind, place, rows, first, len(rows) if tail else max(last, first + 1), copies, tail)
+        return Guess(
+            cause,
+            kind,
+            place,
+            rows,
+            first,
+            len(rows) if tail else max(last, first + 1),
+            copies,
+            tail,
+        )

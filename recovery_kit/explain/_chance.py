@@ -20,7 +20,9 @@ def among(amounts: Ints, slack: int) -> Hit:
     ranked = np.unique(amounts)
 
     def hit(tried: Ints) -> Bools:
-        made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(ranked, tried + slack, side="right")
+        made: Bools = np.searchsorted(ranked, tried - slack) < np.searchsorted(
+            ranked, tried + slack, side="right"
+        )
         return made
 
     return hit
@@ -32,7 +34,9 @@ class Decoys:
     def __init__(self, case: Case) -> None:
         self.amounts = np.repeat(*case.amounts)  # all of them, sorted
         self.wide = case.wide
-        self.draw = np.random.default_rng(len(self.amounts))  # the same for the same log, so that a run can be repeated
+        self.draw = np.random.default_rng(
+            len(self.amounts)
+        )  # the same for the same log, so that a run can be repeated
 
     def chance(self, amount: int, *hits: Hit, count: int = DECOYS) -> float:
         """The part of moved amounts that any of these would match."""

@@ -39,7 +39,9 @@ class Task(NamedTuple):
     @classmethod
     def of(cls, case: Case, window: Window, state: State) -> Task:
         """Amounts times ``cause.down``, so that whole numbers stay whole."""
-        return cls(case, window, state, state.left * window.cause.down, case.slack * window.cause.down)
+        return cls(
+            case, window, state, state.left * window.cause.down, case.slack * window.cause.down
+        )
 
     def change(self, rows: Ints) -> Ints:
         """By how much each event would change its key's total."""
@@ -59,7 +61,9 @@ def settled(task: Task) -> Spans:
             # An end that is the log's own end stays there: lag is no window that happens to end with the log.
             least = high if end == high and window.cause is MISSED else max(low, end - reach)
             begins = max(low, begin - reach), min(high, begin + reach)
-            moved = edges(task, whole - parts[at], (begin, end), begins, (least, min(high, end + reach)))
+            moved = edges(
+                task, whole - parts[at], (begin, end), begins, (least, min(high, end + reach))
+            )
             if moved != (begin, end):
                 part = sums(task, *moved)
                 whole, parts[at], spans[at] = whole - parts[at] + part, part, (place, *moved)
@@ -86,7 +90,9 @@ def edges(
 def sums(task: Task, begin: int, end: int) -> Ints:
     """By how much one span changes each key's total, times ``cause.down``."""
     rows, lo, hi = _inside(task, begin, end)
-    return _sweep.sums(lo, hi, begin, end, task.case.code[rows], task.change(rows), len(task.case.keys))
+    return _sweep.sums(
+        lo, hi, begin, end, task.case.code[rows], task.change(rows), len(task.case.keys)
+    )
 
 
 def _inside(task: Task, low: int, high: int) -> tuple[Ints, Ints, Ints]:

@@ -57,7 +57,9 @@ class Events:
         ends = np.append(firsts[1:], len(at))[: len(firsts)]
         named = (topic[order[firsts]], partition[order[firsts]], firsts, ends)
         edges = zip(*(column.tolist() for column in named), strict=True)
-        return cls(kept, at[order], [(topics[t].as_py(), p, begin, end) for t, p, begin, end in edges])
+        return cls(
+            kept, at[order], [(topics[t].as_py(), p, begin, end) for t, p, begin, end in edges]
+        )
 
     def __len__(self) -> int:
         return len(self.at)
@@ -66,7 +68,9 @@ class Events:
         """The chosen ones of these, by a bool a row."""
         ends = np.append(0, np.cumsum(chosen))
         places = [(t, p, int(ends[begin]), int(ends[end])) for t, p, begin, end in self.places]
-        return Events(self.kept, self.at[chosen], [place for place in places if place[3] > place[2]])
+        return Events(
+            self.kept, self.at[chosen], [place for place in places if place[3] > place[2]]
+        )
 
     def whole(self, name: str) -> Ints:
         """A column of whole numbers, or of times as they stand."""

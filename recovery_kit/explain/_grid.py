@@ -47,7 +47,10 @@ class Pairs(NamedTuple):
         """From any cell to the `NEAR` steps after it."""
         at = np.arange(0, cells + 1, step)
         first = np.arange(-(-len(at) // NEAR))[:, None] * NEAR
-        begin, end = (first + np.arange(NEAR))[:, :, None], (first + np.arange(2 * NEAR))[:, None, :]
+        begin, end = (
+            (first + np.arange(NEAR))[:, :, None],
+            (first + np.arange(2 * NEAR))[:, None, :],
+        )
         none = (end <= begin) | (end >= len(at)) | (end - begin > NEAR)
         return cls(at, np.minimum(begin, len(at) - 1), np.minimum(end, len(at) - 1), none)
 
@@ -68,7 +71,9 @@ class Pairs(NamedTuple):
             yield gain, int(self.cells[begin]), int(self.cells[end])
             if most > 1:
                 near = max(2, (end - begin) // 4)
-                gains[(np.abs(self.begin - begin) <= near) & (np.abs(self.end - end) <= near)] = -np.inf
+                gains[
+                    (np.abs(self.begin - begin) <= near) & (np.abs(self.end - end) <= near)
+                ] = -np.inf
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,9 @@ class Grid:
         """A range of cells as a guess."""
         return self.sides[one.family.copies].guess(*one)
 
-    def more(self, windows: Sequence[Range], each: int = 1, *, short: bool = False) -> Iterator[tuple[float, Range]]:
+    def more(
+        self, windows: Sequence[Range], each: int = 1, *, short: bool = False
+    ) -> Iterator[tuple[float, Range]]:
         """The best windows of each family beside some: by how much they make the sum of squares smaller, and where."""
         left = self.after(windows)
         for family in self.families:
@@ -155,7 +162,9 @@ class Grid:
         rest = max(float(np.partition(left**2, most - 1)[:most].sum()), 1e-30)
         free = max(1, most - self.across.shape[1])
         named = math.fsum(cost_of(self.case, *one.family[:3]) for one in windows)
-        return float(np.log2(self.unit + np.abs(left)).sum()) + named, float(free / 2 * math.log2(rest)) + named
+        return float(np.log2(self.unit + np.abs(left)).sum()) + named, float(
+            free / 2 * math.log2(rest)
+        ) + named
 
     def run(self, family: Family, windows: Sequence[Range], at: Ints) -> Floats:
         """What a window of the family from the first cell to each of some does to each key, beside other windows.
@@ -179,7 +188,9 @@ class Grid:
             *((p, _without(_union(s), everywhere)) for p, s in hidden.items()),
         ]:
             for begin, end in spans:
-                within = self._shown(family, place, met, np.append(begin, np.minimum(np.maximum(at, begin), end)))
+                within = self._shown(
+                    family, place, met, np.append(begin, np.minimum(np.maximum(at, begin), end))
+                )
                 made -= within[1:] - within[0]
         return made
 
@@ -187,9 +198,15 @@ class Grid:
         """Those of the windows with which the family's have to do."""
         if family.copies:
             return []
-        met = windows if family.cause is MISSED else [w for w in windows if w.family.cause is MISSED]
+        met = (
+            windows if family.cause is MISSED else [w for w in windows if w.family.cause is MISSED]
+        )
         place = family.place
-        return [w for w in met if not w.family.copies and (place == w.family.place or -1 in (place, w.family.place))]
+        return [
+            w
+            for w in met
+            if not w.family.copies and (place == w.family.place or -1 in (place, w.family.place))
+        ]
 
     def _shown(self, family: Family, place: int, windows: Sequence[Range], at: Ints) -> Floats:
         """The same of one place, as if nothing were hidden."""
@@ -202,7 +219,9 @@ class Grid:
         for (other, some, where, _), begin, end in windows:
             if other is not MISSED and (place == where or -1 in (place, where)):
                 both = self.prefix(False, max(place, where), some)
-                made -= (both[np.minimum(np.maximum(at, begin), end)] - both[begin]) * (other.up / other.down)
+                made -= (both[np.minimum(np.maximum(at, begin), end)] - both[begin]) * (
+                    other.up / other.down
+                )
         return made
 
     def prefix(self, copies: bool, place: int, kind: int, *, wrong: bool = False) -> Floats:

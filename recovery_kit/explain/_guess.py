@@ -60,8 +60,12 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
     pull = change_of(side, state, guess.cause, rows, copies=guess.copies) * weight[key]
     rest, begin, end = state.left * down * weight, guess.begin, guess.end
     if not guess.tail:
-        end = press(Edge(at, at + 1, at, begin, True, begin + 1, len(rows), end), key, pull, rest, across)
-    begin = press(Edge(at[::-1].copy(), at, at + 1, end, False, 0, end - 1, begin), key, pull, rest, across)
+        end = press(
+            Edge(at, at + 1, at, begin, True, begin + 1, len(rows), end), key, pull, rest, across
+        )
+    begin = press(
+        Edge(at[::-1].copy(), at, at + 1, end, False, 0, end - 1, begin), key, pull, rest, across
+    )
     if guess.cause is MISSED and len(rows) - end <= CLOSE * (end - begin):
         # More likely lag than a window that just ends there.
         return guess._replace(begin=begin, end=len(rows), tail=True)
@@ -71,13 +75,21 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
 def trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
     """A weight for each key, and what windows do to the keys wherever they are: columns, orthonormal, a row a key."""
     rows = slice(None) if place < 0 else slice(*case.places[place][2:])
-    key, effect, kind, keys = case.code[rows], case.effect[rows].astype(float), case.kind[rows], len(case.keys)
+    key, effect, kind, keys = (
+        case.code[rows],
+        case.effect[rows].astype(float),
+        case.kind[rows],
+        len(case.keys),
+    )
     weight = 1 / np.sqrt(np.bincount(key, effect**2, minlength=keys) + 1.0)
     weight[np.bincount(key, minlength=keys) == 0] = 0.0
     size = np.abs(left) * weight
     usual = float(np.quantile(size[size > 0], 0.8)) if (size > 0).any() else 1.0
     weight[size > 10 * usual] = 0.0  # off by something else, and by far more than the others
-    totals = [np.bincount(key[kind == t], effect[kind == t], minlength=keys) * weight for t in range(len(case.kinds))]
+    totals = [
+        np.bincount(key[kind == t], effect[kind == t], minlength=keys) * weight
+        for t in range(len(case.kinds))
+    ]
     return weight, spanned(np.array(totals).T)
 
 
@@ -89,4 +101,6 @@ def without(across: Floats, amounts: Floats) -> Floats:
 def spanned(columns: Floats) -> Floats:
     """Orthonormal columns that span the same."""
     across, scale, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.ascontiguousarray(across[:, scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)])
+    return np.ascontiguousarray(
+        across[:, scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-300)]
+    )

@@ -27,7 +27,9 @@ def pierced(case: Case, found: Sequence[Window]) -> list[Window] | None:
         if window.copies:
             continue
         undone = window.cause._replace(up=-window.cause.up)
-        turned = undone._replace(up=undone.up + SIGN.up * undone.down)  # a sign turned there instead
+        turned = undone._replace(
+            up=undone.up + SIGN.up * undone.down
+        )  # a sign turned there instead
         hole = best_alone(case, bare, (undone, turned) if window.cause in SCALED else (undone,))
         if not hole or hole.copies or hole.kind != window.kind:
             continue

@@ -64,7 +64,9 @@ def span(events: Events, others: pl.DataFrame) -> tuple[Ints, Ints]:
     there = (at >= 0) & (rows >= 0)
     row_of = np.full(len(names.dictionary), -1)
     row_of[at[there]] = rows[there]
-    others = others.with_columns(row=pl.Series(row_of[values(names.indices)])).filter(pl.col("row") >= 0)
+    others = others.with_columns(row=pl.Series(row_of[values(names.indices)])).filter(
+        pl.col("row") >= 0
+    )
     offsets = events.whole("offset")
     places = {(topic, partition): (begin, end) for topic, partition, begin, end in events.places}
     elsewhere = [np.empty(0, np.int64)]

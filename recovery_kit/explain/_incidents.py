@@ -38,7 +38,9 @@ def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
     return _by_ending(case, found)
 
 
-def _more(case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]) -> list[Window] | None:
+def _more(
+    case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]
+) -> list[Window] | None:
     """With one window more or, where none stands out alone, with several that overlap."""
     off = keys_off(case, state)
     if not off:
@@ -49,7 +51,9 @@ def _more(case: Case, found: list[Window], state: State, causes: tuple[Cause, ..
     return _pursuit.pursue(case, found, causes)
 
 
-def _alone(case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]) -> Iterator[list[Window]]:
+def _alone(
+    case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]
+) -> Iterator[list[Window]]:
     if new := best_alone(case, state, causes):
         yield together(case, [*found, new])
     if apart := pierced(case, found):
@@ -62,6 +66,8 @@ def _by_ending(case: Case, found: Sequence[Window]) -> list[Window]:
     for window in found:
         parts: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]] = [], []
         for span in window.spans:
-            parts[window.cause is MISSED and window.kind < 0 and span[2] == case.places[span[0]][3]].append(span)
+            parts[
+                window.cause is MISSED and window.kind < 0 and span[2] == case.places[span[0]][3]
+            ].append(span)
         made += [replace(window, spans=tuple(spans)) for spans in parts if spans]
     return made

@@ -12,7 +12,16 @@ from recovery_kit.explain import _sweep
 from recovery_kit.explain._arrays import Bools, Floats, Ints
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._tracks import Track
-from recovery_kit.explain._window import CAUSES, MISSED, TWICE, Cause, State, change_of, cost_of, telling
+from recovery_kit.explain._window import (
+    CAUSES,
+    MISSED,
+    TWICE,
+    Cause,
+    State,
+    change_of,
+    cost_of,
+    telling,
+)
 
 MOST_PAIRS = 3_000
 """Pairs of prefix sums of one key; one with more fits so many windows that it tells nothing."""
@@ -49,14 +58,26 @@ class Seen(NamedTuple):
     tail: bool  # up to the end of the log
 
 
-def candidates(case: Case, state: State, causes: tuple[Cause, ...], asked: Bools, *, copies: bool) -> Iterator[Seen]:
+def candidates(
+    case: Case, state: State, causes: tuple[Cause, ...], asked: Bools, *, copies: bool
+) -> Iterator[Seen]:
     """For every family of windows (track, type, cause) those that the most bits of the keys that are asked point to."""
     if not len(case.events):
         return
-    wanted = [c for c in causes if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)]
+    wanted = [
+        c
+        for c in causes
+        if (c is TWICE or not copies) and (abs(c.up) == c.down == 1 or not case.wide)
+    ]
     kinds = [-1] if copies or len(case.kinds) < 2 else range(-1, len(case.kinds))
-    visible = case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
-    missing = None if copies or not state.error.any() else change_of(case, state, MISSED, slice(None), copies=False)
+    visible = (
+        case.effect if copies or not state.hidden.any() else np.where(state.hidden, 0, case.effect)
+    )
+    missing = (
+        None
+        if copies or not state.error.any()
+        else change_of(case, state, MISSED, slice(None), copies=False)
+    )
 
     def of(family: tuple[Track, int]) -> list[Seen]:
         track, kind = family
@@ -105,7 +126,16 @@ class Grid(NamedTuple):
         """Prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some groups."""
         kept, starts, prefix, upto = _sweep.lay(track, groups, kind, change)
         order = _sweep.rank(starts, prefix)
-        return cls(track, starts, prefix, order, track.keys[kept], track.begins[kept], track.ends[kept], upto)
+        return cls(
+            track,
+            starts,
+            prefix,
+            order,
+            track.keys[kept],
+            track.begins[kept],
+            track.ends[kept],
+            upto,
+        )
 
     def holds(self, group: Ints, i: Ints) -> tuple[Ints, Ints]:
         """The first and the last position of an edge before which just the first i events of a group stand."""
@@ -115,7 +145,11 @@ class Grid(NamedTuple):
     def aims(self, case: Case, left: Ints, cause: Cause) -> Aims:
         """Which sum of effects would give what is left of each group's key."""
         values = left[self.keys] * cause.down
-        fits = np.full(len(values), True) if case.slack or abs(cause.up) == 1 else values % cause.up == 0
+        fits = (
+            np.full(len(values), True)
+            if case.slack or abs(cause.up) == 1
+            else values % cause.up == 0
+        )
         slack = -(-case.slack * cause.down // abs(cause.up))
         return Aims(np.append(0, np.cumsum(fits)), values[fits] // cause.up, slack)
 
@@ -127,7 +161,10 @@ class Grid(NamedTuple):
         group = np.repeat(np.arange(len(self.keys)), np.diff(counts))
         if len(group) and group[0] != group[-1]:
             s0, s1, e0, e1 = *self.holds(group, i), *self.holds(group, j)
-            bits = _bits(np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)), size * size / 2)
+            bits = _bits(
+                np.bincount(group, (s1 - s0 + 1.0) * (e1 - e0 + 1.0), minlength=len(size)),
+                size * size / 2,
+            )
             bits = np.maximum(bits, self._amounts(case, cause, aims))
             yield from self._swept(case, cause, kind, (s0, s1, e0, e1), group, bits, tail=False)
         if cause is not MISSED or kind >= 0:
@@ -149,7 +186,9 @@ class Grid(NamedTuple):
         told[np.diff(aims.starts) > 0] = telling(case, aims.values * abs(cause.up) / cause.down)
         size = np.diff(self.starts).astype(float)
         named = np.log2(np.maximum(case.busy[self.keys], 1) * len(CAUSES)) + HIT
-        made: Floats = np.where(np.log2(size * size / 2) + SPARSE < told, np.minimum(told, named), 0.0)
+        made: Floats = np.where(
+            np.log2(size * size / 2) + SPARSE < told, np.minimum(told, named), 0.0
+        )
         return made
 
     def _swept(
@@ -161,7 +200,11 @@ class Grid(NamedTuple):
         taken: list[tuple[int, int]] = []
         for at in np.argsort(-weight)[:400]:
             begin, end = int(s[at]), int(e[at])
-            place = -1 if self.track.merged else int(np.searchsorted(self.track.high, begin, side="right"))
+            place = (
+                -1
+                if self.track.merged
+                else int(np.searchsorted(self.track.high, begin, side="right"))
+            )
             cost = cost_of(case, cause, kind, place, tail=tail)
             if weight[at] <= cost or len(taken) == MOST_MEETINGS:
                 break
@@ -172,5 +215,7 @@ class Grid(NamedTuple):
 
 def _bits(area: Any, whole: Floats) -> Floats:
     """How improbable it is that a window anywhere falls into this part of all of them; nothing where there is no part."""
-    made: Floats = np.where(area > 0, -np.log2(np.clip(area / np.maximum(whole, 1), 1e-12, 0.9)), 0.0)
+    made: Floats = np.where(
+        area > 0, -np.log2(np.clip(area / np.maximum(whole, 1), 1e-12, 0.9)), 0.0
+    )
     return made

@@ -64,7 +64,9 @@ def prove(case: Case, listed: pa.Table) -> Proof:
     applied = processed.group_by(by, maintain_order=True).agg(pl.len().alias("times"), *told)
     met = log.join(applied, on=by, how="left", maintain_order="left")
     if not with_effects:
-        met = met.with_columns(once=pl.col("effect"), sum=pl.col("effect") * pl.col("times").cast(exact))
+        met = met.with_columns(
+            once=pl.col("effect"), sum=pl.col("effect") * pl.col("times").cast(exact)
+        )
     elsewhere = _elsewhere(log, applied, with_keys)
     parts = [_missed(met, elsewhere), _twice(met), _wrong(case, met)]
     notes: list[str] = []
@@ -77,7 +79,9 @@ def prove(case: Case, listed: pa.Table) -> Proof:
         else:
             strangers = strange.select("event_id", amount="sum")
     elif len(strange):
-        notes.append(f"{len(strange):,} processed ids are not in the log; without effects their amounts are not known")
+        notes.append(
+            f"{len(strange):,} processed ids are not in the log; without effects their amounts are not known"
+        )
     errors = pl.concat([part.select(_COLUMNS).with_columns(pl.col("amount").cast(exact)) for part in parts if len(part)]
                        or [_empty(exact)])  # fmt: skip
     return Proof(_tails(case, errors), strangers, with_effects, notes)
@@ -92,7 +96,9 @@ def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
     if "key" in listed.column_names:
         sound &= case.coded(listed["key"]) == np.append(case.code, -1)[row]
     if "effect" in listed.column_names:
-        for told, true in zip(_columns.words(listed["effect"], case.scale).T, case.effects, strict=True):
+        for told, true in zip(
+            _columns.words(listed["effect"], case.scale).T, case.effects, strict=True
+        ):
             sound &= told == np.append(true, 0)[row]
     off = np.ones(len(case.events), bool)
     off[row[sound]] = False
@@ -116,7 +122,9 @@ def _elsewhere(log: pl.DataFrame, applied: pl.DataFrame, with_keys: bool) -> pl.
     if not with_keys:
         return log.clear().with_columns(other=pl.lit(None, pl.String))
     others = applied.rename({"key": "other"})
-    return log.join(others, on="event_id", maintain_order="left_right").filter(pl.col("key") != pl.col("other"))
+    return log.join(others, on="event_id", maintain_order="left_right").filter(
+        pl.col("key") != pl.col("other")
+    )
 
 
 def _missed(met: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
@@ -126,7 +134,9 @@ def _missed(met: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
     moved = elsewhere.group_by("row").agg(pl.col("other").first())
     absent = absent.join(moved, on="row", how="left")
     return absent.with_columns(
-        cause=pl.when(pl.col("other").is_null()).then(pl.lit("missed")).otherwise(pl.lit("wrong_key")),
+        cause=pl.when(pl.col("other").is_null())
+        .then(pl.lit("missed"))
+        .otherwise(pl.lit("wrong_key")),
         amount=-pl.col("effect"),
         detail=pl.when(pl.col("other").is_null())
         .then(pl.lit("in the log, not in the processed list"))
@@ -140,7 +150,9 @@ def _twice(met: pl.DataFrame) -> pl.DataFrame:
     return met.filter(pl.col("times") > 1).with_columns(
         cause=pl.lit("applied_twice"),
         amount=pl.col("sum") - pl.col("once"),
-        detail=pl.lit("in the processed list ") + pl.col("times").cast(pl.String) + pl.lit(" times"),
+        detail=pl.lit("in the processed list ")
+        + pl.col("times").cast(pl.String)
+        + pl.lit(" times"),
     )
 
 
@@ -151,9 +163,13 @@ def _wrong(case: Case, met: pl.DataFrame) -> pl.DataFrame:
     off = met.filter(pl.col("once") != pl.col("effect"))
     exact = off.schema["effect"]
     versions = case.conflicts.filter(pl.col("verdict") == "conflicting")
-    versions = versions.select("event_id", pl.col("effect").cast(exact).alias("once"), version=pl.lit(True)).unique()
+    versions = versions.select(
+        "event_id", pl.col("effect").cast(exact).alias("once"), version=pl.lit(True)
+    ).unique()
     off = off.join(versions, on=["event_id", "once"], how="left")
-    ratios = _ratios(off.filter(pl.col("once") != -pl.col("effect")).select("once", "effect").unique())
+    ratios = _ratios(
+        off.filter(pl.col("once") != -pl.col("effect")).select("once", "effect").unique()
+    )
     off = off.join(ratios, on=["once", "effect"], how="left")
     turned = pl.col("once") == -pl.col("effect")
     how = (
@@ -205,7 +221,9 @@ def _astray(case: Case, elsewhere: pl.DataFrame) -> pl.DataFrame:
     versions = case.conflicts.filter(pl.col("verdict") == "conflicting").select(
         "event_id", other="key", version=pl.lit(True)
     )
-    named = elsewhere.drop("code", "key").join(versions.unique(), on=["event_id", "other"], how="left")
+    named = elsewhere.drop("code", "key").join(
+        versions.unique(), on=["event_id", "other"], how="left"
+    )
     named = _coded(case, named.rename({"other": "key"}))
     return named.with_columns(
         cause=pl.when("version").then(pl.lit("conflict")).otherwise(pl.lit("wrong_key")),
@@ -239,13 +257,17 @@ def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
     missed[errors.filter(pl.col("cause") == "missed")["row"].to_numpy()] = True
     behind = np.zeros(len(case.events), bool)
     for _, _, begin, end in case.places:
-        seen = np.flatnonzero(~missed[begin:end] & (case.span[0][begin:end] >= 0))  # a copy elsewhere may have come
+        seen = np.flatnonzero(
+            ~missed[begin:end] & (case.span[0][begin:end] >= 0)
+        )  # a copy elsewhere may have come
         behind[begin + (int(seen[-1]) + 1 if len(seen) else 0) : end] = bool(len(seen))
     rows = pl.Series(np.flatnonzero(behind & missed), dtype=pl.UInt32)
     late = (pl.col("cause") == "missed") & pl.col("row").is_in(rows.implode())
     return errors.with_columns(
         cause=pl.when(late).then(pl.lit("lag")).otherwise("cause"),
-        detail=pl.when(late).then(pl.lit("not processed, nor anything after it in its partition")).otherwise("detail"),
+        detail=pl.when(late)
+        .then(pl.lit("not processed, nor anything after it in its partition"))
+        .otherwise("detail"),
     )
 
 

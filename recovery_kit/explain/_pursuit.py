@@ -42,12 +42,16 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
         for tried in ([guess.window(case) for guess in guesses], chain[-1]):
             whole = _needed(case, found, together(case, [*found, *tried]))
             # One window alone would have been found without a guess.
-            if len(whole) > len(found) + 1 and (verdict := _judged(case, before, whole, len(found))):
+            if len(whole) > len(found) + 1 and (
+                verdict := _judged(case, before, whole, len(found))
+            ):
                 return together(case, verdict)
     return _nearly(case, found, before, chain)
 
 
-def _nearly(case: Case, found: Sequence[Window], state: State, chain: list[list[Window]]) -> list[Window] | None:
+def _nearly(
+    case: Case, found: Sequence[Window], state: State, chain: list[list[Window]]
+) -> list[Window] | None:
     """Guessed windows beside those found that leave next to nothing, though they put no key exactly right.
 
     A hundredfold window among others on few keys: its money is beyond doubt, the last event at its edges is not.
@@ -90,5 +94,10 @@ def _judged(case: Case, before: State, windows: list[Window], known: int) -> lis
         bits -= cost_of(case, window.cause, window.kind, window.place) + 4 * (len(window.spans) - 1)
     if bits <= 0 or broken.sum() > 0.2 * fixed.sum() or fixed.sum() < 3 * len(new):
         return None
-    each = replace(new[0], fixed=int(fixed.sum()) // len(new), broken=int(broken.sum()), bits=bits / len(new))
-    return [*windows[:known], *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new)]
+    each = replace(
+        new[0], fixed=int(fixed.sum()) // len(new), broken=int(broken.sum()), bits=bits / len(new)
+    )
+    return [
+        *windows[:known],
+        *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new),
+    ]

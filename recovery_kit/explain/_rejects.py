@@ -29,11 +29,15 @@ def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
     found: dict[int, list[str]] = {}
     table, _ = _frames.opened(replay.rejects, what="rejects")
     columns = ("topic", "partition", "offset", "reason", "key", "value")
-    for topic, partition, offset, reason, own, value in table.select(*columns).collect("polars").iter_rows():
+    for topic, partition, offset, reason, own, value in (
+        table.select(*columns).collect("polars").iter_rows()
+    ):
         for size in {n.copy_abs() for n in _numbers(value or b"")} & wanted.keys():
             for key in wanted[size]:
                 name = keys[key].encode()
-                if own == name or re.search(rb"(?<![\w-])" + re.escape(name) + rb"(?![\w-])", value):
+                if own == name or re.search(
+                    rb"(?<![\w-])" + re.escape(name) + rb"(?![\w-])", value
+                ):
                     where = f"{shorten(topic)} partition {partition} offset {offset}"
                     found.setdefault(key, []).append(
                         f"an unreadable message ({shorten(reason)}), {where}, names this key and {number(size)}"

@@ -39,9 +39,15 @@ def of_windows(
     for at, (window, inside, _) in enumerate(claims(case, windows), start=after + 1):
         side = case.copied if window.copies else case
         frame = side.events.frame(inside).with_columns(code=side.code[inside])
-        cause = "lag" if window.cause is MISSED and _to_the_end(case, window, hidden) else window.cause.name
+        cause = (
+            "lag"
+            if window.cause is MISSED and _to_the_end(case, window, hidden)
+            else window.cause.name
+        )
         kind = case.kinds[window.kind] if window.kind >= 0 else None
-        fits = f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
+        fits = (
+            f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
+        )
         if window.rest:
             fits = f"leaves {window.rest:.1%} of what the keys differ by; its edges may be some events off"
         incident = _incident(frame, at, cause, kind, "consistent", fits, copies=window.copies)
@@ -54,11 +60,20 @@ def _to_the_end(case: Case, window: Window, hidden: Bools) -> bool:
     """Whether nothing that was applied comes after the window in any partition that it touches."""
     # A later event of which a copy stands in another partition may have been applied all the same.
     seen = (case.span[0] >= 0) & ~hidden
-    return window.kind < 0 and not any(seen[end : case.places[place][3]].any() for place, _, end in window.spans)
+    return window.kind < 0 and not any(
+        seen[end : case.places[place][3]].any() for place, _, end in window.spans
+    )
 
 
 def _incident(
-    frame: pl.DataFrame, at: int, cause: str, kind: str | None, grade: str, confidence: str, *, copies: bool = False
+    frame: pl.DataFrame,
+    at: int,
+    cause: str,
+    kind: str | None,
+    grade: str,
+    confidence: str,
+    *,
+    copies: bool = False,
 ) -> Incident:
     import polars as pl
 
@@ -97,7 +112,9 @@ def _span(first: Any, last: Any) -> str:
     return f"{a} to {b[11:] if a[:10] == b[:10] else b}"
 
 
-def _shared(case: Case, frame: pl.DataFrame, incident: Incident, wanted: set[int], cause: Cause) -> list[Row]:
+def _shared(
+    case: Case, frame: pl.DataFrame, incident: Incident, wanted: set[int], cause: Cause
+) -> list[Row]:
     made = []
     for row in _grouped(frame.select(*_GROUPED), ["code"]).iter_rows(named=True):
         total = _frames.unscaled(row["effect"], case.scale) * cause.up
@@ -114,7 +131,10 @@ def _grouped(frame: pl.DataFrame, by: list[str], *more: pl.Expr) -> pl.DataFrame
     """Events by key: their sum, count, first ids, place and times."""
     import polars as pl
 
-    one = [pl.when(pl.col(n).n_unique() == 1).then(pl.col(n).first()).alias(n) for n in ("topic", "partition")]
+    one = [
+        pl.when(pl.col(n).n_unique() == 1).then(pl.col(n).first()).alias(n)
+        for n in ("topic", "partition")
+    ]
     return frame.group_by(by, maintain_order=True).agg(
         pl.col("effect").cast(pl.Decimal(_frames.DIGITS, decimals(frame, "effect"))).sum(),
         pl.len().alias("events"), pl.col("event_id").head(IDS).alias("event_ids"), *one,
@@ -122,9 +142,16 @@ def _grouped(frame: pl.DataFrame, by: list[str], *more: pl.Expr) -> pl.DataFrame
     )  # fmt: skip
 
 
-def _row(row: dict[str, Any], cause: str, amount: int, grade: str, incident: int | None, evidence: str) -> Row:
-    kept = {name: row[name] for name in ("code", "events", "event_ids", "topic", "partition", "first", "last")}
-    return Row(cause=cause, amount=amount, grade=grade, incident=incident, evidence=evidence, **kept)
+def _row(
+    row: dict[str, Any], cause: str, amount: int, grade: str, incident: int | None, evidence: str
+) -> Row:
+    kept = {
+        name: row[name]
+        for name in ("code", "events", "event_ids", "topic", "partition", "first", "last")
+    }
+    return Row(
+        cause=cause, amount=amount, grade=grade, incident=incident, evidence=evidence, **kept
+    )
 
 
 def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]:
@@ -132,7 +159,9 @@ def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]
     if finding.sure:
         return [_part_row(case, key, part, len(finding.parts)) for part in finding.parts]
     frames = [_frame(case, part, "event_id") for part in finding.parts]
-    told = "; ".join(dict.fromkeys(_said(case, *pair) for pair in zip(finding.parts[:6], frames, strict=False)))
+    told = "; ".join(
+        dict.fromkeys(_said(case, *pair) for pair in zip(finding.parts[:6], frames, strict=False))
+    )
     causes = {part.cause for part in finding.parts}
     why = "chance alone would give such a match" if len(causes) == 1 else "nothing tells them apart"
     cause = finding.parts[0].cause if len(causes) == 1 else "several"
@@ -163,8 +192,14 @@ def _said(case: Case, part: Part, frame: pl.DataFrame) -> str:
     name = f"'{shorten(frame['event_id'][0], 40)}'"
     if part.edge:
         return f"the edge of the incident lies past {name} of this key, which comes to {number(decimal(part.amount, case.scale))}"
-    what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(part.table, "event ")
-    what += name if len(frame) == 1 else f"{name} or one of {len(frame) - 1:,} more with the same amount"
+    what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(
+        part.table, "event "
+    )
+    what += (
+        name
+        if len(frame) == 1
+        else f"{name} or one of {len(frame) - 1:,} more with the same amount"
+    )
     times = f" ({part.factor} times its amount)" if part.factor else ""
     return f"{what} {DONE[part.cause]}{times} comes to {number(decimal(part.amount, case.scale))}"
 
@@ -187,18 +222,28 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
         theirs = pl.Series(numbers, dtype=pl.Int64)
         at = part["row"].fill_null(0)
         found = theirs.gather(at) if len(theirs) else pl.Series([-1] * len(part), dtype=pl.Int64)
-        marked.append(part.with_columns(incident=pl.when(pl.col("row").is_not_null() & (found >= 0)).then(found)))
+        marked.append(
+            part.with_columns(
+                incident=pl.when(pl.col("row").is_not_null() & (found >= 0)).then(found)
+            )
+        )
     if not marked:
         return [], []
     frame = pl.concat(marked)
     known = frame["row"].drop_nulls().unique().sort()
-    events = case.events.frame(known.to_numpy().astype(np.int64), "topic", "partition", "time").with_columns(row=known)
+    events = case.events.frame(
+        known.to_numpy().astype(np.int64), "topic", "partition", "time"
+    ).with_columns(row=known)
     frame = frame.join(events, on="row", how="left").with_columns(effect="amount")
     grouped = _grouped(frame, ["code", "cause", "incident"], pl.col("detail").first())
     rows = []
     for row in grouped.iter_rows(named=True):
         amount, number_ = _frames.unscaled(row["effect"], case.scale), row["incident"]
-        evidence = row["detail"] if row["events"] == 1 else f"{row['events']:,} events; the first: {row['detail']}"
+        evidence = (
+            row["detail"]
+            if row["events"] == 1
+            else f"{row['events']:,} events; the first: {row['detail']}"
+        )
         if number_:
             evidence = f"{row['events']:,} of the key's events are among them: {incidents[number_ - 1].said}"
         rows.append(_row(row, row["cause"], amount, "proven", number_, evidence))

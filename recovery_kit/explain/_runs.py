@@ -24,12 +24,19 @@ def runs(case: Case, rows: Ints, cause: str) -> list[Ints]:
     rows : int64 array
         The rows with this cause, ascending.
     """
-    groups = [rows] if cause not in BY_TYPE else [rows[case.kind[rows] == k] for k in np.unique(case.kind[rows])]
+    groups = (
+        [rows]
+        if cause not in BY_TYPE
+        else [rows[case.kind[rows] == k] for k in np.unique(case.kind[rows])]
+    )
     made: list[Ints] = []
     for group in groups:
-        made += _joined(case, [run for _, _, b, e in case.places for run in _in_place(case, group, b, e, cause)])
+        made += _joined(
+            case, [run for _, _, b, e in case.places for run in _in_place(case, group, b, e, cause)]
+        )
     return sorted(
-        (r for r in made if len(r) >= EVENTS and len(np.unique(case.code[r])) >= KEYS), key=lambda r: (-len(r), r[0])
+        (r for r in made if len(r) >= EVENTS and len(np.unique(case.code[r])) >= KEYS),
+        key=lambda r: (-len(r), r[0]),
     )
 
 
@@ -38,7 +45,11 @@ def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[
     rows = rows[(rows >= begin) & (rows < end)]
     if not len(rows):
         return []
-    same = np.ones(end - begin, bool) if cause not in BY_TYPE else case.kind[begin:end] == case.kind[rows[0]]
+    same = (
+        np.ones(end - begin, bool)
+        if cause not in BY_TYPE
+        else case.kind[begin:end] == case.kind[rows[0]]
+    )
     rank = np.cumsum(same)[rows - begin]
     return np.split(rows, np.flatnonzero(np.diff(rank) > GAP + 1) + 1)
 
@@ -46,7 +57,9 @@ def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[
 def _joined(case: Case, parts: list[Ints]) -> list[Ints]:
     """Join the runs of several partitions that cover the same time: only those are compared that others lead up to."""
     first, last = (
-        (case.arrival[[part[at] for part in parts]] for at in (0, -1)) if parts else np.empty((2, 0), np.int64)
+        (case.arrival[[part[at] for part in parts]] for at in (0, -1))
+        if parts
+        else np.empty((2, 0), np.int64)
     )
     order = np.argsort(first, kind="stable")
     later = np.flatnonzero(first[order][1:] > np.maximum.accumulate(last[order])[:-1]) + 1
@@ -65,7 +78,9 @@ def _of_one_time(case: Case, parts: list[Ints]) -> list[Ints]:
     for part in sorted(parts, key=lambda p: -len(p)):
         first, last = int(case.arrival[part[0]]), int(case.arrival[part[-1]])
         for at, (a, b) in enumerate(spans):
-            if 2 * (min(b, last) - max(a, first)) >= last - first and not _same_place(case, made[at], part):
+            if 2 * (min(b, last) - max(a, first)) >= last - first and not _same_place(
+                case, made[at], part
+            ):
                 made[at].append(part)
                 break
         else:

@@ -122,9 +122,16 @@ def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Find
     ends = [(begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end) for _, _, begin, end in case.places]  # fmt: skip
 
     def named(p: Part) -> Part:
-        return p._replace(cause="lag") if single(p) and any(last < p.rows[0] < end for last, end in ends) else p
+        return (
+            p._replace(cause="lag")
+            if single(p) and any(last < p.rows[0] < end for last, end in ends)
+            else p
+        )
 
-    return {key: f._replace(parts=tuple(named(p) for p in f.parts)) if f.sure else f for key, f in found.items()}
+    return {
+        key: f._replace(parts=tuple(named(p) for p in f.parts)) if f.sure else f
+        for key, f in found.items()
+    }
 
 
 def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
@@ -135,7 +142,9 @@ def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
     return {key: f if f.chance <= most else f._replace(sure=False) for key, f in found.items()}
 
 
-def _of_key(own: Own, amount: int, decoys: Decoys, slips: list[Slip], *, plain: bool) -> Finding | None:
+def _of_key(
+    own: Own, amount: int, decoys: Decoys, slips: list[Slip], *, plain: bool
+) -> Finding | None:
     """The simplest match; the edges of windows are moved before two causes are put together."""
     for slip in [None, *slips]:
         rest = amount - slip.amount if slip else amount
@@ -162,7 +171,9 @@ def _one(parts: list[Part]) -> Part | None:
     """One part that stands for several of the same cause: the event may be any of theirs."""
     if len({p.cause for p in parts}) != 1:
         return None
-    return parts[0]._replace(rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows))
+    return parts[0]._replace(
+        rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows)
+    )
 
 
 def _modulo(found: Sequence[Part | Slip]) -> Ints:
@@ -179,7 +190,9 @@ def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
         met = np.abs(own.effects - wrapped(amount * cause.down // cause.up)) <= reach
         if met.any():
             exact = amount if not own.slack else int(own.effects[met][0]) * cause.up // cause.down
-            made.append(Part(cause.name, exact, "events", tuple(own.rows[met].tolist()), _named(cause)))
+            made.append(
+                Part(cause.name, exact, "events", tuple(own.rows[met].tolist()), _named(cause))
+            )
             hits.append(_scaled(own, cause, reach))
     return made, hits
 
@@ -230,7 +243,10 @@ def _sums_to(values: Ints, amount: int) -> Iterator[tuple[int, int]]:
     """Pairs of values, by their numbers, that add up to the amount."""
     order = np.argsort(values, kind="stable")
     ranked = values[order]
-    a, b = np.searchsorted(ranked, amount - values), np.searchsorted(ranked, amount - values, side="right")
+    a, b = (
+        np.searchsorted(ranked, amount - values),
+        np.searchsorted(ranked, amount - values, side="right"),
+    )
     for i in np.flatnonzero(b > a).tolist():
         yield from ((i, j) for j in order[a[i] : b[i]].tolist() if i < j)
 
@@ -250,7 +266,13 @@ def _enlarged(own: Own, amount: int, decoys: Decoys) -> Finding | None:
         for i in np.flatnonzero(sorted_[at] == wanted):
             if i != (j := ranked[at[i]]):
                 parts = (
-                    Part(cause.name, int(own.effects[e]) * cause.up, "events", (int(own.rows[e]),), _named(cause))
+                    Part(
+                        cause.name,
+                        int(own.effects[e]) * cause.up,
+                        "events",
+                        (int(own.rows[e]),),
+                        _named(cause),
+                    )
                     for e in (i, j)
                 )
                 return Finding(tuple(parts), True, decoys.chance(amount, _divides(cause.up)))
@@ -269,12 +291,16 @@ def _named(cause: Cause) -> str:
 
 def _by_key(code: Ints, wanted: dict[int, int]) -> dict[int, Ints]:
     """Rows by key, of the wanted keys."""
-    asked = np.zeros(max(int(code.max(initial=0)), *wanted) + 2, bool)  # the last is for a code of -1
+    asked = np.zeros(
+        max(int(code.max(initial=0)), *wanted) + 2, bool
+    )  # the last is for a code of -1
     asked[list(wanted)] = True
     rows = np.flatnonzero(asked[code])
     rows = rows[ranked(code[rows], len(asked))]
     firsts = np.flatnonzero(np.diff(code[rows], prepend=-1))
-    return dict(zip(code[rows[firsts]].tolist(), np.split(rows, firsts[1:]), strict=False))  # of none, one empty part
+    return dict(
+        zip(code[rows[firsts]].tolist(), np.split(rows, firsts[1:]), strict=False)
+    )  # of none, one empty part
 
 
 def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
@@ -295,7 +321,11 @@ def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
     others = conflicts.filter(pl.col("verdict") == "conflicting").select("event_id", "code", "row")
     for event, code, row in others.iter_rows():
         owner, effect = chosen.get(event, (code, 0))
-        here = [(code, amounts[row] - effect)] if owner == code else [(code, amounts[row]), (owner, -effect)]
+        here = (
+            [(code, amounts[row] - effect)]
+            if owner == code
+            else [(code, amounts[row]), (owner, -effect)]
+        )
         for key, worth in here:
             if key in wanted and worth:
                 made.setdefault(key, []).append(Part("conflict", worth, "conflicts", (int(row),)))

@@ -19,7 +19,9 @@ FARTHEST = 3
 """Events of a key past which an edge is moved."""
 
 
-def slips(case: Case, windows: Sequence[Window], state: State, left: dict[int, int]) -> dict[int, list[Slip]]:
+def slips(
+    case: Case, windows: Sequence[Window], state: State, left: dict[int, int]
+) -> dict[int, list[Slip]]:
     """By key that is still off, how each window's edges may move past its events."""
     made: dict[int, list[tuple[Slip, object]]] = {}
     settled = np.ones(len(case.keys), bool)

@@ -73,7 +73,12 @@ def tails(
 
 
 def _in_rooms(
-    kernel: Callable[..., int], groups: int, where: tuple[int, ...], slack: int, most: int, columns: int
+    kernel: Callable[..., int],
+    groups: int,
+    where: tuple[int, ...],
+    slack: int,
+    most: int,
+    columns: int,
 ) -> tuple[Ints, ...]:
     """Let a kernel find what it finds room by room: where each group's begin, and the columns found."""
     counts = np.empty(groups, np.int64)
@@ -81,7 +86,9 @@ def _in_rooms(
     parts = [np.empty((columns, 0), np.int64)]
     while group < groups:
         found = np.empty((columns, room), np.int64)
-        behind = kernel(group, groups, *where, slack, most, room, address(counts), *map(address, found))
+        behind = kernel(
+            group, groups, *where, slack, most, room, address(counts), *map(address, found)
+        )
         parts.append(found[:, : counts[group:behind].sum()])
         group = behind
     return np.append(0, np.cumsum(counts)), *np.concatenate(parts, axis=1)
@@ -107,7 +114,16 @@ def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints,
 def sums(first: Ints, last: Ints, begin: int, end: int, key: Ints, change: Ints, keys: int) -> Ints:
     """By how much a window changes each key's total."""
     total = np.zeros(keys, np.int64)
-    load().sums(len(key), address(first), address(last), begin, end, address(key), address(change), address(total))
+    load().sums(
+        len(key),
+        address(first),
+        address(last),
+        begin,
+        end,
+        address(key),
+        address(change),
+        address(total),
+    )
     return total
 
 
@@ -149,7 +165,9 @@ class Edge(NamedTuple):
         Of equally good places it is the first, or the nearest to where the edge is.
         """
         places = np.append(self.fixed, self.edge[passed])
-        rests = np.flatnonzero(np.append(places[1:] != places[:-1], True))  # no edge between two events of one place
+        rests = np.flatnonzero(
+            np.append(places[1:] != places[:-1], True)
+        )  # no edge between two events of one place
         here, there = places[rests], places[np.minimum(rests + 1, len(passed))]
         if self.up:
             a, b = np.maximum(here, self.low), np.minimum(there - 1, self.high)
@@ -166,7 +184,9 @@ class Edge(NamedTuple):
         return int(edge[np.argmin(np.abs(edge - self.near)) if nearest else 0])
 
 
-def scan(edge: Edge, key: Ints, change: Ints, left: Ints, slack: int, weight: float, unit: float) -> int:
+def scan(
+    edge: Edge, key: Ints, change: Ints, left: Ints, slack: int, weight: float, unit: float
+) -> int:
     """Move an edge to where the fewest keys stay off.
 
     Parameters

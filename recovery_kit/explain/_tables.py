@@ -64,15 +64,21 @@ def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "un
     return Row(code, cause, amount, grade, 0, [], None, None, None, None, None, evidence)
 
 
-def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: list[str], back: Any) -> Diagnosis:
+def diagnosis(
+    case: Case, rows: list[Row], incidents: list[Incident], notes: list[str], back: Any
+) -> Diagnosis:
     """Both tables, sorted, in the form that ``back`` gives, and what they come to."""
     import polars as pl
 
     exact = pl.Decimal(_frames.DIGITS, case.scale)
     names, gaps = case.keys["key"], case.difference
     time = case.events.frame(np.empty(0, np.int64), "time").schema["time"]
-    rows = sorted(rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause))
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row._fields[1:]}
+    rows = sorted(
+        rows, key=lambda row: (-abs(gaps[row.code]), row.code, -abs(row.amount), row.cause)
+    )
+    columns: dict[str, Any] = {
+        name: [getattr(row, name) for row in rows] for name in Row._fields[1:]
+    }
     columns["amount"] = [decimal(amount, case.scale) for amount in columns["amount"]]
     columns["event_ids"] = pl.Series(pa.array(columns["event_ids"], pa.list_(pa.large_string())))
     key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
@@ -86,10 +92,14 @@ def diagnosis(case: Case, rows: list[Row], incidents: list[Incident], notes: lis
     numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
     causes, table = (t.with_columns(pl.col("incident").replace(numbers)) for t in (causes, table))
     summary = _summary(case, causes, table, notes)
-    return Diagnosis(back(nw.from_native(causes.lazy())), back(nw.from_native(table.lazy())), summary)
+    return Diagnosis(
+        back(nw.from_native(causes.lazy())), back(nw.from_native(table.lazy())), summary
+    )
 
 
-def _incidents(causes: pl.DataFrame, incidents: list[Incident], exact: Any, time: Any) -> pl.DataFrame:
+def _incidents(
+    causes: pl.DataFrame, incidents: list[Incident], exact: Any, time: Any
+) -> pl.DataFrame:
     import polars as pl
 
     whole = pl.Int64
@@ -100,10 +110,13 @@ def _incidents(causes: pl.DataFrame, incidents: list[Incident], exact: Any, time
     }  # fmt: skip
     told = pl.DataFrame(incidents, schema=schema, orient="row")
     sums = causes.group_by("incident").agg(
-        keys=pl.col("key").n_unique().cast(whole), amount=pl.col("amount").sum(), money=pl.col("amount").abs().sum()
+        keys=pl.col("key").n_unique().cast(whole),
+        amount=pl.col("amount").sum(),
+        money=pl.col("amount").abs().sum(),
     )
     joined = told.join(sums, on="incident", how="left").with_columns(
-        pl.col("keys").fill_null(0), pl.col("amount", "money").fill_null(pl.lit(Decimal(0), dtype=exact))
+        pl.col("keys").fill_null(0),
+        pl.col("amount", "money").fill_null(pl.lit(Decimal(0), dtype=exact)),
     )
     words = [
         f"{row['said']}: {row['keys']:,} keys, {number(row['amount'])} net; {row['confidence']}"
@@ -118,7 +131,9 @@ def _incidents(causes: pl.DataFrame, incidents: list[Incident], exact: Any, time
     )  # fmt: skip
 
 
-def _summary(case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
+def _summary(
+    case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: list[str]
+) -> dict[str, Any]:
     import polars as pl
 
     size = pl.col("amount").abs()
@@ -132,7 +147,9 @@ def _summary(case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: l
         "incidents": len(incidents),
         "causes": {
             row.pop("cause"): row
-            for row in by_cause.sort("money", "cause", descending=[True, False]).iter_rows(named=True)
+            for row in by_cause.sort("money", "cause", descending=[True, False]).iter_rows(
+                named=True
+            )
         },
         "grades": grades,
         "difference": decimal(sum(case.difference), case.scale),

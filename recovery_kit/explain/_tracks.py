@@ -41,7 +41,9 @@ def track(rows: Ints, code: Ints, kind: Ints, keys: int, edges: Ints, *, merged:
     """
     ends, columns, groups = np.empty(keys, np.int64), np.empty((3, len(rows)), np.int64), []
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        load().group(begin, end, *map(address, (rows, code, kind)), keys, *map(address, (ends, *columns)))
+        load().group(
+            begin, end, *map(address, (rows, code, kind)), keys, *map(address, (ends, *columns))
+        )
         own = np.flatnonzero(np.diff(ends, prepend=begin))
         groups.append((ends[own], own, np.full(len(own), begin), np.full(len(own), end)))
     behind, owner, begins, high = map(np.concatenate, zip(*groups, strict=True))

@@ -70,7 +70,11 @@ class State(NamedTuple):
 
 def settle(case: Case, windows: Sequence[Window]) -> State:
     """What the windows, taken together, leave to be explained."""
-    left, hidden, error = case.left.copy(), np.zeros(len(case.events), bool), np.zeros(len(case.events), np.int64)
+    left, hidden, error = (
+        case.left.copy(),
+        np.zeros(len(case.events), bool),
+        np.zeros(len(case.events), np.int64),
+    )
     for window, rows, change in claims(case, windows):
         side = case.copied if window.copies else case
         np.subtract.at(left, side.code[rows], change)
@@ -120,7 +124,9 @@ def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, cop
     effect = case.effect[rows]
     if copies:
         return effect
-    return np.where(state.hidden[rows], 0, -effect - state.error[rows] if cause is MISSED else effect * cause.up)
+    return np.where(
+        state.hidden[rows], 0, -effect - state.error[rows] if cause is MISSED else effect * cause.up
+    )
 
 
 def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = False) -> float:
@@ -128,7 +134,13 @@ def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = Fal
     length = len(case.events) if place < 0 else case.places[place][3] - case.places[place][2]
     families = (1 + len(case.kinds)) * 16 * len(case.places)
     edges = 1 if tail else 2
-    return edges * math.log2(max(length, 2)) + math.log2(families) + cause.bits + (2 if kind >= 0 else 0) + SURE
+    return (
+        edges * math.log2(max(length, 2))
+        + math.log2(families)
+        + cause.bits
+        + (2 if kind >= 0 else 0)
+        + SURE
+    )
 
 
 def telling(case: Case, amounts: Ints | Floats) -> Floats:
@@ -170,6 +182,8 @@ def _touching(one: Window, other: Window) -> tuple[tuple[int, int, int], ...] | 
     a, b = ({place: (begin, end) for place, begin, end in w.spans} for w in (one, other))
     gaps = [max(a[p][0], b[p][0]) - min(a[p][1], b[p][1]) for p in a if p in b]
     # Missed twice is missed; but what two windows apply again is applied three times, so these are not one.
-    if a.keys() != b.keys() or not all(gap <= 0 if one.cause is MISSED else gap == 0 for gap in gaps):
+    if a.keys() != b.keys() or not all(
+        gap <= 0 if one.cause is MISSED else gap == 0 for gap in gaps
+    ):
         return None
     return tuple((p, min(a[p][0], b[p][0]), max(a[p][1], b[p][1])) for p in a)

@@ -36,10 +36,16 @@ def copies(d: Dedup, key: str) -> Any:
     redelivered = _of(_frames.opened(d.redelivered, what="redelivered")[0], key).with_columns(
         verdict=pl.lit("redelivered")
     )
-    conflicts = _of(_frames.opened(d.conflicts, what="conflicts")[0], key).filter(pl.col("verdict") == "conflicting")
+    conflicts = _of(_frames.opened(d.conflicts, what="conflicts")[0], key).filter(
+        pl.col("verdict") == "conflicting"
+    )
     made = pl.concat([frame.select(COLUMNS) for frame in (chosen, redelivered, conflicts)])
     made = made.sort("time", "topic", "partition", "offset")
-    moves = pl.when(pl.col("verdict") == "chosen").then("effect").otherwise(pl.lit(0).cast(made.schema["effect"]))
+    moves = (
+        pl.when(pl.col("verdict") == "chosen")
+        .then("effect")
+        .otherwise(pl.lit(0).cast(made.schema["effect"]))
+    )
     wide = pl.Decimal(_frames.DIGITS, getattr(made.schema["effect"], "scale", 0))
     return back(nw.from_native(made.with_columns(running=moves.cast(wide).cum_sum()).lazy()))
 

@@ -73,13 +73,20 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     up once; memory is a few columns of whole numbers, and the ids. Windows that overlap on every key, in a log of up to 400,000
     events, take seconds to some tens of seconds more.
     """
-    for what, given, names in (("r", r, ("table", "tolerance")), ("d", d, ("kept", "redelivered", "conflicts"))):
+    for what, given, names in (
+        ("r", r, ("table", "tolerance")),
+        ("d", d, ("kept", "redelivered", "conflicts")),
+    ):
         if not all(hasattr(given, name) for name in names):
             expected = "what reconcile() gives" if what == "r" else "what dedup() gives"
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(r, d)
     listed = None if processed is None else _proven.read(processed)
-    if listed is not None and "effect" in listed.column_names and (finer := listed["effect"].type.scale) > case.scale:
+    if (
+        listed is not None
+        and "effect" in listed.column_names
+        and (finer := listed["effect"].type.scale) > case.scale
+    ):
         case = replace(case, scale=finer, slack=_frames.unscaled(r.tolerance, finer))
     _guard(case)
     notes: list[str] = []
@@ -89,7 +96,9 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
         rows, incidents = _from_list(case, listed, notes)
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
-    return _tables.diagnosis(case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1])
+    return _tables.diagnosis(
+        case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1]
+    )
 
 
 def _guard(case: Case) -> None:
@@ -107,7 +116,9 @@ def _off(case: Case) -> set[int]:
 
 
 def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
-    from recovery_kit.explain import _incidents  # compiled parts stand behind these two: loaded when they are wanted
+    from recovery_kit.explain import (
+        _incidents,
+    )  # compiled parts stand behind these two: loaded when they are wanted
 
     windows = _incidents.search(case)
     rows, incidents = _rows.of_windows(case, windows, _off(case))
@@ -117,7 +128,11 @@ def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
     """What the rows leave unexplained of each key to explain, beyond the tolerance."""
-    return {k: left for k, amount in _told(case, rows).items() if abs(left := case.difference[k] - amount) > case.slack}
+    return {
+        k: left
+        for k, amount in _told(case, rows).items()
+        if abs(left := case.difference[k] - amount) > case.slack
+    }
 
 
 def _told(case: Case, rows: list[Row]) -> dict[int, int]:
@@ -129,7 +144,11 @@ def _told(case: Case, rows: list[Row]) -> dict[int, int]:
 
 
 def _one_by_one(
-    case: Case, windows: list[Window], state: State, left: dict[int, int], causes: tuple[Cause, ...] = CAUSES
+    case: Case,
+    windows: list[Window],
+    state: State,
+    left: dict[int, int],
+    causes: tuple[Cause, ...] = CAUSES,
 ) -> list[Row]:
     """Single events; but a key that one side lacks has a reason of its own."""
     statuses = case.keys["status"].to_list()
@@ -137,16 +156,28 @@ def _one_by_one(
     from recovery_kit.explain import _single, _slips
 
     found = _single.singles(case, state, both, causes, _slips.slips(case, windows, state, both))
-    return [row for key, finding in found.items() for row in _rows.of_finding(case, key, both[key], finding)]
+    return [
+        row
+        for key, finding in found.items()
+        for row in _rows.of_finding(case, key, both[key], finding)
+    ]
 
 
 _MISSING = {
-    "missing from expected": ("missing_key", "the log has {events} for this key, the expected totals lack it"),
-    "unknown to the log": ("unknown_key", "the expected totals have this key, and the log holds no event of it"),
+    "missing from expected": (
+        "missing_key",
+        "the log has {events} for this key, the expected totals lack it",
+    ),
+    "unknown to the log": (
+        "unknown_key",
+        "the expected totals have this key, and the log holds no event of it",
+    ),
 }
 
 
-def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], list[_tables.Incident]]:
+def _from_list(
+    case: Case, listed: Any, notes: list[str]
+) -> tuple[list[Row], list[_tables.Incident]]:
     proof = _proven.prove(case, listed)
     notes += proof.notes
     rows, incidents = _rows.of_proof(case, proof.errors)
@@ -159,7 +190,11 @@ def _from_list(case: Case, listed: Any, notes: list[str]) -> tuple[list[Row], li
 
 
 def _beyond_the_list(
-    case: Case, proof: _proven.Proof, rows: list[Row], incidents: list[_tables.Incident], left: dict[int, int]
+    case: Case,
+    proof: _proven.Proof,
+    rows: list[Row],
+    incidents: list[_tables.Incident],
+    left: dict[int, int],
 ) -> tuple[list[Row], list[_tables.Incident]]:
     """Ids alone prove what was missed and what came twice; signs, factors and versions are left to be searched for."""
     import polars as pl
@@ -185,7 +220,9 @@ def _beyond_the_list(
 
 def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     """What nothing has explained: a key that one side lacks, an unreadable message, or else unexplained."""
-    left = {k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)}
+    left = {
+        k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)
+    }
     names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
     suspects = _rejects.named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
     made = []
@@ -198,10 +235,17 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
             grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
         ):
             events = f"{case.busy[key]:,} events"
-            made.append(_tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade))
+            made.append(
+                _tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade)
+            )
         else:
             made.append(
-                _tables.plain(key, "unexplained", amount, _unexplained(case, amount, listed, shorten(names[key])))
+                _tables.plain(
+                    key,
+                    "unexplained",
+                    amount,
+                    _unexplained(case, amount, listed, shorten(names[key])),
+                )
             )
     return made
 

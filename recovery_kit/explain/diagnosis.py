@@ -58,7 +58,9 @@ class Diagnosis:
         return f"Diagnosis: {said['keys']:,} keys, {said['incidents']:,} incidents"
 
     def _facts(self) -> Facts:
-        facts: list[tuple[str, object]] = [(f"{grade}, amount", self.summary["grades"][grade]) for grade in GRADES]
+        facts: list[tuple[str, object]] = [
+            (f"{grade}, amount", self.summary["grades"][grade]) for grade in GRADES
+        ]
         facts += [
             (f"{cause}, net, {about['keys']:,} keys", about["amount"])
             for cause, about in self.summary["causes"].items()

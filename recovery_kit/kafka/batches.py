@@ -79,9 +79,24 @@ def split(records: memoryview, where: str) -> list[Batch]:
         if end > size:
             break
         if magic == 2:
-            _, _, _, _, crc, attributes, delta, first, last, producer, _, _, count = _HEADER.unpack_from(records, at)
+            _, _, _, _, crc, attributes, delta, first, last, producer, _, _, count = (
+                _HEADER.unpack_from(records, at)
+            )
             found.append(
-                Batch(at, end, base, epoch, magic, crc, attributes, base + delta, first, last, producer, count)
+                Batch(
+                    at,
+                    end,
+                    base,
+                    epoch,
+                    magic,
+                    crc,
+                    attributes,
+                    base + delta,
+                    first,
+                    last,
+                    producer,
+                    count,
+                )
             )
         else:
             _, _, crc, _, attributes, time = _LEGACY.unpack_from(records, at)
@@ -269,12 +284,16 @@ def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
     for batch in batches:
         _check_crc(fetch, batch)
     buffer, spans = _bodies(fetch, batches)
-    facts = ((b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches)
+    facts = (
+        (b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches
+    )
     table = np.array([(*span, *fact) for span, fact in zip(spans, facts, strict=True)], np.int64)
     counts = table[:, 6]
     n = int(counts.sum())
     if counts.min() < 0 or n > len(buffer):
-        raise CorruptLog(f"{fetch}: the record batches from offset {batches[0].base_offset} on claim {n} records")
+        raise CorruptLog(
+            f"{fetch}: the record batches from offset {batches[0].base_offset} on claim {n} records"
+        )
     columns = np.empty((8, n), np.int64)
     bad = load().decode(address(buffer), address(table), len(table), address(columns), n)
     if bad >= 0:
@@ -311,7 +330,9 @@ def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[
     if not any(b.codec for b in batches):
         return np.frombuffer(fetch.records, np.uint8), places
     parts = [
-        decompress(fetch.records[at:end], b.codec, f"{fetch}: the record batch at offset {b.base_offset}")
+        decompress(
+            fetch.records[at:end], b.codec, f"{fetch}: the record batch at offset {b.base_offset}"
+        )
         for b, (at, end) in zip(batches, places, strict=True)
     ]
     ends = list(itertools.accumulate(map(len, parts)))
@@ -324,5 +345,7 @@ def _is_abort(fetch: Fetch, batch: Batch) -> bool:
         return False
     key = _decode(fetch, [batch]).key(0)
     if key is None or len(key) < 4:
-        raise CorruptLog(f"{fetch}: the control batch at offset {batch.base_offset} holds no marker")
+        raise CorruptLog(
+            f"{fetch}: the control batch at offset {batch.base_offset} holds no marker"
+        )
     return key[2:4] == b"\0\0"  # a version, then the type: 0 aborts, 1 commits

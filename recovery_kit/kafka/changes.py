@@ -17,20 +17,28 @@ if TYPE_CHECKING:
 
 
 def same_topics(
-    consumer: KafkaConsumer, found: Mapping[str, wire.Topic], timeout: float, *, patient: bool = False
+    consumer: KafkaConsumer,
+    found: Mapping[str, wire.Topic],
+    timeout: float,
+    *,
+    patient: bool = False,
 ) -> dict[str, wire.Topic]:
     """The topics as they are now; a KafkaError where one is gone (unless ``patient``) or is another one by now."""
     topics = {}
     for name, before in found.items():
         now = wire.describe(consumer, name, timeout)
         if (now is None and not patient) or (now is not None and now.id != before.id):
-            raise KafkaError(f"topic {name!r} was deleted or made anew while it was read; what was read is of no use")
+            raise KafkaError(
+                f"topic {name!r} was deleted or made anew while it was read; what was read is of no use"
+            )
         if now is not None:
             topics[name] = now
     return topics
 
 
-def new_partitions(consumer: KafkaConsumer, found: Mapping[str, wire.Topic], timeout: float) -> list[str]:
+def new_partitions(
+    consumer: KafkaConsumer, found: Mapping[str, wire.Topic], timeout: float
+) -> list[str]:
     """Notes on partitions that came while the topics were read; an error as in `same_topics`."""
     notes = []
     for name, now in same_topics(consumer, found, timeout).items():
@@ -42,7 +50,9 @@ def new_partitions(consumer: KafkaConsumer, found: Mapping[str, wire.Topic], tim
     return notes
 
 
-def look_back(consumer: KafkaConsumer, spans: list[Span], timeout: float, on_wait: OnWait = unheard) -> dict[str, int]:
+def look_back(
+    consumer: KafkaConsumer, spans: list[Span], timeout: float, on_wait: OnWait = unheard
+) -> dict[str, int]:
     """Where each log starts after the read, by ``str(span)``; a KafkaError where it is not the log that was read."""
     places = [s.where for s in spans]
     starts = wire.log_starts(consumer, places, timeout=timeout, on_wait=on_wait)

@@ -30,9 +30,27 @@ SAMPLE = 200
 
 _NAMES = {
     "id_field": ("id", "event_id", "eventid", "uuid", "message_id", "messageid", "key"),
-    "type_field": ("type", "kind", "event_type", "eventtype", "op", "operation", "action", "direction"),
+    "type_field": (
+        "type",
+        "kind",
+        "event_type",
+        "eventtype",
+        "op",
+        "operation",
+        "action",
+        "direction",
+    ),
     "value_field": ("value", "amount", "quantity", "qty", "delta", "sum", "total", "price"),
-    "key_field": ("key", "account", "account_id", "accountid", "sku", "customer", "user", "user_id"),
+    "key_field": (
+        "key",
+        "account",
+        "account_id",
+        "accountid",
+        "sku",
+        "customer",
+        "user",
+        "user_id",
+    ),
     "time_field": ("time", "timestamp", "ts", "created_at", "occurred_at", "event_time"),
 }
 
@@ -61,11 +79,16 @@ class Check:
 
     def __repr__(self) -> str:
         rows = [
-            (f"{_show.clean(p.topic)}-{p.partition}", f"offsets {p.log_start:,} to {p.end:,}{_times(p)}")
+            (
+                f"{_show.clean(p.topic)}-{p.partition}",
+                f"offsets {p.log_start:,} to {p.end:,}{_times(p)}",
+            )
             for p in self.partitions.itertuples()
         ]
         word = "something stands in the way" if self.problems else "ready to run"
-        return _show.text_card(f"recovery-kit check: {word}", [*self.facts, *rows[:20]], self.problems)
+        return _show.text_card(
+            f"recovery-kit check: {word}", [*self.facts, *rows[:20]], self.problems
+        )
 
 
 def check(settings: Settings) -> Check:
@@ -79,10 +102,15 @@ def check(settings: Settings) -> Check:
         The cluster fails in another way, such as a partition without a leader.
     """
     source = settings.source
-    rows = probe(client_options(source["bootstrap_servers"], source["client_config"]), min(settings.timeout, 10.0))
+    rows = probe(
+        client_options(source["bootstrap_servers"], source["client_config"]),
+        min(settings.timeout, 10.0),
+    )
     layers: list[tuple[str, object]] = [(layer, detail) for layer, _, detail in rows]
     layer, works, detail = rows[-1]
-    if not works and layer != "brokers":  # where one broker of several is down, the others may hold the topic
+    if (
+        not works and layer != "brokers"
+    ):  # where one broker of several is down, the others may hold the topic
         return Check(layers[:-1], _partitions([], {}, {}), [f"{layer} fails: {detail}"])
     try:
         facts, partitions, problems = _look(settings)
@@ -103,7 +131,9 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
     with wire.connected(*options, timeout=settings.timeout, more=small) as consumer:
         found = log.find(consumer, source["topic"], source["partitions"], settings.timeout)
         places = [
-            TopicPartition(t, p) for t in source["topic"] for p in sorted(source["partitions"] or found[t].partitions)
+            TopicPartition(t, p)
+            for t in source["topic"]
+            for p in sorted(source["partitions"] or found[t].partitions)
         ]
         spans = log.capture(consumer, places, {}, {}, whole=False, timeout=settings.timeout)
         firsts = log.batch_times(consumer, spans, timeout=10.0)
@@ -115,7 +145,10 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
         rejects = Counter(str(r["reason"]) for m in samples for r in reader.read(m).rejects)
     read = sum(len(m) for m in samples)
     facts: list[tuple[str, object]] = [("topics", ", ".join(source["topic"]))]
-    facts += [("partitions", len(spans)), ("records", f"{int(table['records'].sum()):,} offsets between start and end")]
+    facts += [
+        ("partitions", len(spans)),
+        ("records", f"{int(table['records'].sum()):,} offsets between start and end"),
+    ]
     facts += configs
     facts.append(("messages looked at", read))
     facts.append(("of them readable", read - sum(rejects.values())))
@@ -133,7 +166,9 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
     return facts, table, problems
 
 
-def _partitions(spans: list[log.Span], firsts: dict[str, int], lasts: dict[str, int]) -> pd.DataFrame:
+def _partitions(
+    spans: list[log.Span], firsts: dict[str, int], lasts: dict[str, int]
+) -> pd.DataFrame:
     rows = [
         {
             "topic": s.topic,
@@ -169,7 +204,12 @@ def _configs(options: tuple[Any, Any], topics: list[str]) -> list[tuple[str, obj
         finally:
             admin.close()
     except (LibraryError, ValueError) as error:
-        return [("retention", f"not known: {type(error).__name__}; it needs the ACL operation DescribeConfigs")]
+        return [
+            (
+                "retention",
+                f"not known: {type(error).__name__}; it needs the ACL operation DescribeConfigs",
+            )
+        ]
     for topic in topics:
         values = _values(found, topic)
         keep = int(values.get("retention.ms", -1))
@@ -178,13 +218,20 @@ def _configs(options: tuple[Any, Any], topics: list[str]) -> list[tuple[str, obj
         limit = "" if size < 0 else f", at most {size:,} bytes a partition"
         facts.append((f"retention of {_show.shorten(topic, 30)}", f"{days}{limit}"))
         if "compact" in values.get("cleanup.policy", ""):
-            facts.append((f"clean-up of {_show.shorten(topic, 30)}", "compact: older records of a key are removed"))
+            facts.append(
+                (
+                    f"clean-up of {_show.shorten(topic, 30)}",
+                    "compact: older records of a key are removed",
+                )
+            )
     return facts
 
 
 def _values(found: Any, topic: str) -> dict[str, str]:
     """The settings of one topic out of what kafka-python's describe_configs gives: kind, name, setting."""
-    return {name: str(entry["value"]) for name, entry in found.get("topic", {}).get(topic, {}).items()}
+    return {
+        name: str(entry["value"]) for name, entry in found.get("topic", {}).get(topic, {}).items()
+    }
 
 
 def _fixes(samples: list[Messages], schema: EventSchema, settings: Settings) -> list[str]:

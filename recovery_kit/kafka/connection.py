@@ -23,7 +23,9 @@ __all__ = ["PROTOCOLS", "client_options", "explain_failure", "probe", "require_c
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
-_SERVER = re.compile(r"(?:(?P<protocol>[A-Za-z_]+)://)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[\w.\-]+)(?::(?P<port>\d{1,5}))?")
+_SERVER = re.compile(
+    r"(?:(?P<protocol>[A-Za-z_]+)://)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[\w.\-]+)(?::(?P<port>\d{1,5}))?"
+)
 _LOOKUPS = ("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only")
 
 
@@ -94,7 +96,9 @@ def _protocol(settings: Mapping[str, Secret], *, path: Path) -> str:
     return protocol
 
 
-def _servers(given: str | list[str] | None, settings: Mapping[str, Secret], *, protocol: str) -> list[str]:
+def _servers(
+    given: str | list[str] | None, settings: Mapping[str, Secret], *, protocol: str
+) -> list[str]:
     listed = _listed(given) or _listed(first(settings, "bootstrap.servers", "metadata.broker.list"))
     if not listed:
         raise ParameterError(
@@ -117,7 +121,9 @@ def _server(server: str, *, protocol: str) -> str:
     if not found or not 0 < port < 65536:
         # Not shown when it may hold a user and password.
         shown = "a server with an @ in it" if "@" in server else repr(shorten(server))
-        raise ParameterError(f"bootstrap_servers holds {shown}; expected host:port, such as broker-1.example.com:9092")
+        raise ParameterError(
+            f"bootstrap_servers holds {shown}; expected host:port, such as broker-1.example.com:9092"
+        )
     if found["protocol"] and found["protocol"].upper() != protocol:
         raise ParameterError(
             f"bootstrap_servers holds {server!r}, but security.protocol is {protocol}; make the two agree"
@@ -135,9 +141,13 @@ def _general(settings: Mapping[str, Secret], *, path: Path) -> dict[str, object]
         options["client_dns_lookup"] = lookup.reveal
     if patience:
         if not patience.isdecimal() or not 1_000 <= int(patience) <= 500_000:
-            raise ParameterError(f"{path}: request.timeout.ms is no whole number of milliseconds from 1000 to 500000")
+            raise ParameterError(
+                f"{path}: request.timeout.ms is no whole number of milliseconds from 1000 to 500000"
+            )
         options["request_timeout_ms"] = int(patience)
     if isolation and isolation.lower() != "read_committed":
-        message = f"{path}: isolation.level is not used: events of aborted transactions are never read"
+        message = (
+            f"{path}: isolation.level is not used: events of aborted transactions are never read"
+        )
         warnings.warn(message, UserWarning, stacklevel=3)
     return options

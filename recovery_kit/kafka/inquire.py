@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 _TOPIC = 2  # the number of this kind of resource in DescribeConfigs
 
 
-def cleanup_policies(consumer: KafkaConsumer, topics: Iterable[str], *, timeout: float = 2.0) -> dict[str, str]:
+def cleanup_policies(
+    consumer: KafkaConsumer, topics: Iterable[str], *, timeout: float = 2.0
+) -> dict[str, str]:
     """The cleanup.policy of those topics whose settings may be seen; one request on a connection that is there."""
     from kafka.protocol.admin import DescribeConfigsRequest
 
     wanted = [(_TOPIC, topic, ["cleanup.policy"]) for topic in topics]
     found = {}
     with suppress(LibraryError):
-        answer = wire.ask(consumer, DescribeConfigsRequest(resources=wanted, min_version=0), timeout=timeout)
+        answer = wire.ask(
+            consumer, DescribeConfigsRequest(resources=wanted, min_version=0), timeout=timeout
+        )
         for result in answer.results:
             for config in result.configs:
                 found[result.resource_name] = str(config.value)
@@ -54,7 +58,9 @@ def open_transactions(
                 names |= _transactions(consumer, new, timeout)
             said = [names.get(p.producer_id) or _producer(p) for p in holders]
             if said:
-                found[partition] = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
+                found[partition] = "; ".join(said[:3]) + (
+                    f"; and {len(said) - 3} more" if len(said) > 3 else ""
+                )
     return found
 
 
@@ -63,11 +69,18 @@ def _producers(consumer: KafkaConsumer, partition: TopicPartition, timeout: floa
     from kafka.protocol.admin import DescribeProducersRequest
 
     request = DescribeProducersRequest(
-        topics=[DescribeProducersRequest.TopicRequest(name=partition.topic, partition_indexes=[partition.partition])]
+        topics=[
+            DescribeProducersRequest.TopicRequest(
+                name=partition.topic, partition_indexes=[partition.partition]
+            )
+        ]
     )
     answer = wire.ask(consumer, request, node=leader(consumer, partition), timeout=timeout)
     active = answer.topics[0].partitions[0].active_producers or []
-    yield from sorted((p for p in active if p.current_txn_start_offset >= 0), key=lambda p: p.current_txn_start_offset)
+    yield from sorted(
+        (p for p in active if p.current_txn_start_offset >= 0),
+        key=lambda p: p.current_txn_start_offset,
+    )
 
 
 def _producer(producer: Any) -> str:
@@ -84,7 +97,9 @@ def _transactions(consumer: KafkaConsumer, producers: list[int], timeout: float)
     found = {}
     for node in wire.nodes(consumer):
         with suppress(LibraryError):
-            listing = ListTransactionsRequest(state_filters=[], producer_id_filters=producers, min_version=0)
+            listing = ListTransactionsRequest(
+                state_filters=[], producer_id_filters=producers, min_version=0
+            )
             answer = wire.ask(consumer, listing, node=node, timeout=timeout)
             listed = [t.transactional_id for t in answer.transaction_states]
             if not listed:
@@ -100,7 +115,11 @@ def _transactions(consumer: KafkaConsumer, producers: list[int], timeout: float)
 
 
 def _when(ms: int) -> str:
-    return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def compaction(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:

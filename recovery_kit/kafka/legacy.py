@@ -33,7 +33,9 @@ def read_legacy(fetch: Fetch, batches: list[Batch]) -> Messages:
         try:
             records = _records(fetch, batch)
         except struct.error:
-            raise CorruptLog(f"{fetch}: the message at offset {batch.base_offset} cannot be taken apart") from None
+            raise CorruptLog(
+                f"{fetch}: the message at offset {batch.base_offset} cannot be taken apart"
+            ) from None
         for offset, time, *parts in records:
             row = [offset, time]
             for part in parts:
@@ -42,8 +44,12 @@ def read_legacy(fetch: Fetch, batches: list[Batch]) -> Messages:
             rows.append(row)
     table = np.array(rows, np.int64).reshape(-1, 6)
     if (np.diff(table[:, 0]) <= 0).any():
-        raise CorruptLog(f"{fetch}: the offsets of the messages behind {batches[0].base_offset} do not ascend")
-    offsets, times, key_at, key_len, value_at, value_len = (np.ascontiguousarray(table[:, c]) for c in range(6))
+        raise CorruptLog(
+            f"{fetch}: the offsets of the messages behind {batches[0].base_offset} do not ascend"
+        )
+    offsets, times, key_at, key_len, value_at, value_len = (
+        np.ascontiguousarray(table[:, c]) for c in range(6)
+    )
     buffer = np.frombuffer(bytes(data), np.uint8)
     return Messages(
         fetch.topic, fetch.partition, buffer, offsets, times, key_at, key_len, value_at, value_len,
@@ -72,7 +78,9 @@ def _messages(fetch: Fetch, data: memoryview) -> Iterator[Record]:
     while at < len(data):
         (size,) = struct.unpack_from(">i", data, at + 8)
         end = at + 12 + size
-        if size < 14 or end > len(data) or data[at + 17] & 7:  # one inside another is not compressed again
+        if (
+            size < 14 or end > len(data) or data[at + 17] & 7
+        ):  # one inside another is not compressed again
             raise struct.error
         yield _record(fetch, data[at:end])
         at = end

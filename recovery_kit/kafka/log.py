@@ -74,7 +74,9 @@ class Span:
         return f"{self.topic}-{self.partition}"
 
 
-def find(consumer: KafkaConsumer, topics: list[str], wanted: list[int] | None, timeout: float) -> dict[str, wire.Topic]:
+def find(
+    consumer: KafkaConsumer, topics: list[str], wanted: list[int] | None, timeout: float
+) -> dict[str, wire.Topic]:
     """Look the topics up; an unknown one, or a partition that it lacks, is a KafkaError."""
     found = {}
     for name in topics:
@@ -84,7 +86,8 @@ def find(consumer: KafkaConsumer, topics: list[str], wanted: list[int] | None, t
             raise ParameterError(f"{name!r} cannot be the name of a topic: {error}") from None
         except AuthorizationError:
             raise KafkaError(
-                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and Read", layer="ACL"
+                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and Read",
+                layer="ACL",
             ) from None
         if topic is None:
             raise KafkaError(
@@ -138,9 +141,23 @@ def capture(
                 f"not behind it: {why} cannot be read"
             )
         if start > end:
-            raise ParameterError(f"{tp.topic}-{tp.partition}: since is offset {start}, behind the end at offset {end}")
+            raise ParameterError(
+                f"{tp.topic}-{tp.partition}: since is offset {start}, behind the end at offset {end}"
+            )
         lost = max(0, min(log_start, end) - start)
-        spans.append(Span(tp.topic, tp.partition, log_start, start, end, high, stable, Tally(start + lost), lost))
+        spans.append(
+            Span(
+                tp.topic,
+                tp.partition,
+                log_start,
+                start,
+                end,
+                high,
+                stable,
+                Tally(start + lost),
+                lost,
+            )
+        )
     return spans
 
 
@@ -196,7 +213,9 @@ def _ask(
 ) -> dict[TopicPartition, Bounds]:
     # In this order, so that what is written between the two questions is not taken to lie behind an open transaction.
     high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout, on_wait=on_wait)
-    stable = wire.end_offsets(consumer, partitions, committed=True, timeout=timeout, on_wait=on_wait)
+    stable = wire.end_offsets(
+        consumer, partitions, committed=True, timeout=timeout, on_wait=on_wait
+    )
     starts = wire.log_starts(consumer, partitions, timeout=timeout, on_wait=on_wait)
     return {tp: Bounds(starts[tp], stable[tp], max(high[tp], stable[tp])) for tp in partitions}
 
@@ -263,7 +282,9 @@ def read_spans(
             at = open_spans.get(TopicPartition(fetch.topic, fetch.partition))
             if at is None or at.done:
                 continue
-            if fetch.asked != at.tally.position:  # what lies between was fetched and lost; it is not a hole in the log
+            if (
+                fetch.asked != at.tally.position
+            ):  # what lies between was fetched and lost; it is not a hole in the log
                 consumer.seek(at.where, at.tally.position)
                 continue
             delivery = take(fetch, at.tally, at.end, committed=committed)
@@ -277,14 +298,19 @@ def read_spans(
 
 
 def _poll(
-    consumer: KafkaConsumer, open_spans: Mapping[TopicPartition, Span], waiting: Waiting, left: float
+    consumer: KafkaConsumer,
+    open_spans: Mapping[TopicPartition, Span],
+    waiting: Waiting,
+    left: float,
 ) -> list[Fetch]:
     try:
         return wire.poll(consumer, max(0.0, min(left, 1.0)))
     except LogTruncationError as error:
         raise cut_shorter(error) from None
     except CorruptRecordError:
-        places = ", ".join(f"{span} from offset {span.tally.position}" for span in open_spans.values())
+        places = ", ".join(
+            f"{span} from offset {span.tally.position}" for span in open_spans.values()
+        )
         raise CorruptLog(
             f"the broker says that a log is damaged: one of {places}. Restore the segment from a replica, or read around "
             "it with since and until as offsets"
@@ -313,7 +339,9 @@ def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float) -> None:
     consumer.seek(tp, behind)
 
 
-def batch_times(consumer: KafkaConsumer, spans: list[Span], *, last: bool = False, timeout: float) -> dict[str, int]:
+def batch_times(
+    consumer: KafkaConsumer, spans: list[Span], *, last: bool = False, timeout: float
+) -> dict[str, int]:
     """Timestamp, in ms, of the first record still held, or of the ``last`` one, by ``str(span)``.
 
     As the batch's header tells it: that of its first record, or the latest in it. A span with no record, or whose record

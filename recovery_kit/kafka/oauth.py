@@ -69,7 +69,9 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
             data=urllib.parse.urlencode(form).encode(),
             headers={"Authorization": f"Basic {basic}", "Accept": "application/json"},
         )
-        self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(
+            _NoRedirect(), urllib.request.HTTPSHandler(context=context)
+        )
         self._extensions = dict(sent_extensions)
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -101,8 +103,15 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
         if problem:
             raise KafkaError(f"no token from {self._host}: {problem}")
         token = answer.get("access_token")
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
-            raise KafkaError(f"no token from {self._host}: it answered without a usable access_token")
+        if (
+            not isinstance(token, str)
+            or not token
+            or not token.isascii()
+            or not token.isprintable()
+        ):
+            raise KafkaError(
+                f"no token from {self._host}: it answered without a usable access_token"
+            )
         return answer
 
     def _post(self) -> tuple[dict[str, object], str]:
@@ -115,7 +124,9 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
                 return {}, f"it answered {refusal.code}{self._why(refusal.read(_MOST_BYTES))}"
         except urllib.error.URLError as error:
             reason = error.reason
-            return {}, reason.verify_message if isinstance(reason, ssl.SSLCertVerificationError) else str(reason)
+            return {}, reason.verify_message if isinstance(
+                reason, ssl.SSLCertVerificationError
+            ) else str(reason)
         except (OSError, HTTPException) as error:
             return {}, str(error) or type(error).__name__
         answer = _json_object(body)
@@ -124,7 +135,9 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
     def _why(self, body: bytes) -> str:
         answer = _json_object(body)
         said = [str(answer[k]) for k in ("error", "error_description") if answer.get(k)]
-        return ": " + shorten(": ".join(said).replace(self.secret.reveal, "***"), 200) if said else ""
+        return (
+            ": " + shorten(": ".join(said).replace(self.secret.reveal, "***"), 200) if said else ""
+        )
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -134,7 +147,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def token_provider(settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, path: Path) -> ClientCredentials:
+def token_provider(
+    settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, path: Path
+) -> ClientCredentials:
     """Build the token provider that a client.properties file describes, in the Java or the librdkafka spelling.
 
     Raises
@@ -146,16 +161,26 @@ def token_provider(settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *
     _check_grant(settings, path=path)
     url = first(settings, "sasl.oauthbearer.token.endpoint.url")
     prefix = "sasl.oauthbearer.client."
-    client = first(settings, f"{prefix}credentials.client.id", f"{prefix}id") or jaas.get("clientId")
-    secret = first(settings, f"{prefix}credentials.client.secret", f"{prefix}secret") or jaas.get("clientSecret")
+    client = first(settings, f"{prefix}credentials.client.id", f"{prefix}id") or jaas.get(
+        "clientId"
+    )
+    secret = first(settings, f"{prefix}credentials.client.secret", f"{prefix}secret") or jaas.get(
+        "clientSecret"
+    )
     if not url:
         raise ParameterError(
             f"{path}: OAUTHBEARER needs sasl.oauthbearer.token.endpoint.url, which is missing or empty"
         )
     if not client or not secret:
         lacking = "secret (clientSecret in sasl.jaas.config, or sasl.oauthbearer.client.secret)"
-        lacking = lacking if client else "id (clientId in sasl.jaas.config, or sasl.oauthbearer.client.id)"
-        raise ParameterError(f"{path}: OAUTHBEARER needs the client's {lacking}, which is missing or empty")
+        lacking = (
+            lacking
+            if client
+            else "id (clientId in sasl.jaas.config, or sasl.oauthbearer.client.id)"
+        )
+        raise ParameterError(
+            f"{path}: OAUTHBEARER needs the client's {lacking}, which is missing or empty"
+        )
     _check_url(url, path=path)
     if (first(settings, "sasl.oauthbearer.header.urlencode") or "").lower() == "true":
         client, secret = (Secret(urllib.parse.quote_plus(text)) for text in (client, secret))
@@ -173,7 +198,12 @@ def token_provider(settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *
 
 def _check_grant(settings: Mapping[str, Secret], *, path: Path) -> None:
     other = next(
-        (k for k in settings if ".assertion." in k or k == "sasl.oauthbearer.metadata.authentication.type"), None
+        (
+            k
+            for k in settings
+            if ".assertion." in k or k == "sasl.oauthbearer.metadata.authentication.type"
+        ),
+        None,
     )
     grant = first(settings, "sasl.oauthbearer.grant.type")
     if other or (grant and grant != "client_credentials"):
@@ -194,27 +224,48 @@ def _check_url(url: Secret, *, path: Path) -> None:
 def _is_https(url: Secret) -> bool:
     try:
         parts = urllib.parse.urlsplit(url.reveal)
-        return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        return (
+            parts.scheme == "https"
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and parts.port != 0
+        )
     except ValueError:
         return False
 
 
 def _extensions(settings: Mapping[str, Secret], jaas: Mapping[str, Secret]) -> dict[str, str]:
     pairs = (first(settings, "sasl.oauthbearer.extensions") or Secret()).reveal.split(",")
-    named = {k.strip(): v.strip() for k, _, v in (pair.partition("=") for pair in pairs) if k.strip()}
-    return named | {k.removeprefix("extension_"): v.reveal for k, v in jaas.items() if k.startswith("extension_")}
+    named = {
+        k.strip(): v.strip() for k, _, v in (pair.partition("=") for pair in pairs) if k.strip()
+    }
+    return named | {
+        k.removeprefix("extension_"): v.reveal
+        for k, v in jaas.items()
+        if k.startswith("extension_")
+    }
 
 
-def _https_context(settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, path: Path) -> ssl.SSLContext:
-    named = {key.removeprefix("https."): value for key, value in settings.items() if key.startswith("https.")}
+def _https_context(
+    settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, path: Path
+) -> ssl.SSLContext:
+    named = {
+        key.removeprefix("https."): value
+        for key, value in settings.items()
+        if key.startswith("https.")
+    }
     own = {f"ssl.{key}": value for key, value in named.items()}
-    return trust_context(own | {k: v for k, v in jaas.items() if k.startswith("ssl.truststore.")}, path=path)
+    return trust_context(
+        own | {k: v for k, v in jaas.items() if k.startswith("ssl.truststore.")}, path=path
+    )
 
 
 def _timeout(settings: Mapping[str, Secret], *, path: Path) -> float:
     given = [settings.get(f"sasl.login.{step}.timeout.ms") for step in ("connect", "read")]
     if not all(value is None or value.isdecimal() for value in given):
-        raise ParameterError(f"{path}: sasl.login.connect.timeout.ms and .read.timeout.ms are whole milliseconds")
+        raise ParameterError(
+            f"{path}: sasl.login.connect.timeout.ms and .read.timeout.ms are whole milliseconds"
+        )
     return max([int(value) / 1000 for value in given if value] or [10.0])
 
 

@@ -65,7 +65,9 @@ def probe(options: Mapping[str, Any], timeout: float = 10.0) -> list[Row]:
             best = rows
         if final:
             break
-    return [(layer, works, shorten(hide_secrets(detail, options), 400)) for layer, works, detail in best]
+    return [
+        (layer, works, shorten(hide_secrets(detail, options), 400)) for layer, works, detail in best
+    ]
 
 
 def require_connection(options: Mapping[str, Any], timeout: float = 10.0) -> None:
@@ -85,7 +87,9 @@ def require_broker(server: str, options: Mapping[str, Any], timeout: float) -> s
     return f"{layer} fails: {detail}"
 
 
-def explain_failure(error: BaseException, options: Mapping[str, Any], timeout: float = 10.0) -> KafkaError:
+def explain_failure(
+    error: BaseException, options: Mapping[str, Any], timeout: float = 10.0
+) -> KafkaError:
     """The error to raise in place of one from kafka-python: with the layer that fails, and why.
 
     Parameters
@@ -108,10 +112,14 @@ def explain_failure(error: BaseException, options: Mapping[str, Any], timeout: f
     if not works:
         return KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}", layer=layer)
     said = shorten(hide_secrets(str(error), options).removeprefix(f"{type(error).__name__}: "), 400)
-    return KafkaError(f"Kafka: {type(error).__name__}: {said}. A connection of its own works now: {detail}")
+    return KafkaError(
+        f"Kafka: {type(error).__name__}: {said}. A connection of its own works now: {detail}"
+    )
 
 
-def _probe_server(server: str, options: Mapping[str, Any], deadline: float) -> tuple[list[Row], bool]:
+def _probe_server(
+    server: str, options: Mapping[str, Any], deadline: float
+) -> tuple[list[Row], bool]:
     """The rows of one server, and whether trying another is of no use."""
     host, _, port = server.rpartition(":")
     host = host.strip("[]")
@@ -120,7 +128,13 @@ def _probe_server(server: str, options: Mapping[str, Any], deadline: float) -> t
     with ExitStack() as stack:
         try:
             addresses = _look_up(host, int(port), deadline)
-            rows.append(("name lookup", True, f"{host} is {', '.join(sorted({str(a[4][0]) for a in addresses}))}"))
+            rows.append(
+                (
+                    "name lookup",
+                    True,
+                    f"{host} is {', '.join(sorted({str(a[4][0]) for a in addresses}))}",
+                )
+            )
             sock = stack.enter_context(_connect(addresses, server, deadline))
             rows.append(("TCP", True, f"connected to {server}"))
             if protocol.endswith("SSL"):
@@ -149,7 +163,10 @@ def _look_up(host: str, port: int, deadline: float) -> list[Any]:
     except queue.Empty:
         found = "no answer in time"
     if isinstance(found, str):
-        raise _Failed("name lookup", f"{host} cannot be found: {found}. Check the name, the network and any VPN")
+        raise _Failed(
+            "name lookup",
+            f"{host} cannot be found: {found}. Check the name, the network and any VPN",
+        )
     return found
 
 
@@ -162,14 +179,23 @@ def _connect(addresses: list[Any], server: str, deadline: float) -> socket.socke
             sock.connect(address)
         except OSError as error:
             sock.close()
-            why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
+            why = (
+                "no answer in time"
+                if isinstance(error, TimeoutError)
+                else error.strerror or type(error).__name__
+            )
         else:
             sock.settimeout(_left(deadline))
             return sock
-    raise _Failed("TCP", f"{server} does not take the connection: {why}. Is the broker up, and the port let through?")
+    raise _Failed(
+        "TCP",
+        f"{server} does not take the connection: {why}. Is the broker up, and the port let through?",
+    )
 
 
-def _secure(sock: socket.socket, host: str, server: str, options: Mapping[str, Any]) -> ssl.SSLSocket:
+def _secure(
+    sock: socket.socket, host: str, server: str, options: Mapping[str, Any]
+) -> ssl.SSLSocket:
     context: ssl.SSLContext = options["ssl_context"]
     try:
         return context.wrap_socket(sock, server_hostname=host)
@@ -178,7 +204,9 @@ def _secure(sock: socket.socket, host: str, server: str, options: Mapping[str, A
         if "ostname" in error.verify_message or "IP address" in error.verify_message:
             detail += "Connect by a name that the certificate holds"
         else:
-            detail += "Name its certificate authority in ssl.truststore.location (or ssl.ca.location)"
+            detail += (
+                "Name its certificate authority in ssl.truststore.location (or ssl.ca.location)"
+            )
     except TimeoutError:
         detail = f"{server} did not finish the TLS handshake in time"
     except ssl.SSLError as error:
@@ -205,10 +233,14 @@ def _about(sock: socket.socket) -> str:
     held: Mapping[str, Any] = sock.getpeercert() or {}
     names = dict(pair[0] for pair in held.get("subject", ()) if pair)
     owner = f", certificate of {names['commonName']}" if "commonName" in names else ""
-    return f"{sock.version()}{owner}" + (f", valid until {held['notAfter']}" if "notAfter" in held else "")
+    return f"{sock.version()}{owner}" + (
+        f", valid until {held['notAfter']}" if "notAfter" in held else ""
+    )
 
 
-def _talk(sock: socket.socket, host: str, server: str, options: Mapping[str, Any], deadline: float) -> list[Row]:
+def _talk(
+    sock: socket.socket, host: str, server: str, options: Mapping[str, Any], deadline: float
+) -> list[Row]:
     from kafka.protocol.metadata import MetadataRequest
     from kafka.protocol.parser import KafkaProtocol
 
@@ -218,19 +250,27 @@ def _talk(sock: socket.socket, host: str, server: str, options: Mapping[str, Any
     try:
         if str(options["security_protocol"]).startswith("SASL"):
             layer = "SASL"
-            rows.append(("SASL", True, _authenticate(sock, parser, host, server, options, deadline)))
+            rows.append(
+                ("SASL", True, _authenticate(sock, parser, host, server, options, deadline))
+            )
             layer = "Kafka"
         request = MetadataRequest(version=5, topics=[], allow_auto_topic_creation=False)
         brokers = [f"{b.host}:{b.port}" for b in _ask(sock, parser, request, deadline).brokers]
     except _Failed:
         raise
-    except ssl.SSLError as error:  # TLS 1.3: a broker refuses the client's certificate after the handshake
+    except (
+        ssl.SSLError
+    ) as error:  # TLS 1.3: a broker refuses the client's certificate after the handshake
         raise _Failed("TLS", _alert(error, server)) from None
     except TimeoutError:
         raise _Failed(layer, f"{server} took the connection but did not answer in time") from None
     except Exception as error:  # whatever the broker, the SASL mechanism or its library makes of it
         raise _Failed(layer, _closed(error, server, options)) from None
-    return [*rows, ("Kafka", True, f"{server} answers; brokers: {', '.join(brokers)}"), _reach(brokers, deadline)]
+    return [
+        *rows,
+        ("Kafka", True, f"{server} answers; brokers: {', '.join(brokers)}"),
+        _reach(brokers, deadline),
+    ]
 
 
 def _ask(sock: socket.socket, parser: Any, request: Any, deadline: float) -> Any:
@@ -246,7 +286,12 @@ def _ask(sock: socket.socket, parser: Any, request: Any, deadline: float) -> Any
 
 
 def _authenticate(
-    sock: socket.socket, parser: Any, host: str, server: str, options: Mapping[str, Any], deadline: float
+    sock: socket.socket,
+    parser: Any,
+    host: str,
+    server: str,
+    options: Mapping[str, Any],
+    deadline: float,
 ) -> str:
     import kafka.errors as errors
     from kafka.net.sasl import get_sasl_mechanism
@@ -257,10 +302,14 @@ def _authenticate(
     refusal = errors.for_code(answer.error_code)
     if refusal is errors.IllegalSaslStateError:
         raise _Failed(
-            "SASL", f"{server} is a listener without SASL; is security.protocol meant to be PLAINTEXT or SSL?"
+            "SASL",
+            f"{server} is a listener without SASL; is security.protocol meant to be PLAINTEXT or SSL?",
         )
     if refusal is not errors.NoError or name not in answer.mechanisms:
-        raise _Failed("SASL", f"{server} does not offer {name}; it offers {', '.join(answer.mechanisms) or 'nothing'}")
+        raise _Failed(
+            "SASL",
+            f"{server} does not offer {name}; it offers {', '.join(answer.mechanisms) or 'nothing'}",
+        )
     mechanism = get_sasl_mechanism(name)(host=host, **options)
     while not mechanism.is_done():
         request = SaslAuthenticateRequest(version=0, auth_bytes=mechanism.auth_bytes())
@@ -268,7 +317,9 @@ def _authenticate(
         if errors.for_code(answer.error_code) is not errors.NoError:
             said = answer.error_message or errors.for_code(answer.error_code).__name__
             # A refused password is refused everywhere, and every try may count towards a lock.
-            raise _Failed("SASL", f"{server} refuses the credentials ({name}): {said}", everywhere=True)
+            raise _Failed(
+                "SASL", f"{server} refuses the credentials ({name}): {said}", everywhere=True
+            )
         mechanism.receive(answer.auth_bytes)
     return f"{server} accepts the credentials ({name})"
 
@@ -276,14 +327,20 @@ def _authenticate(
 def _closed(error: Exception, server: str, options: Mapping[str, Any]) -> str:
     protocol = options["security_protocol"]
     if not protocol.endswith("SSL") and _speaks_tls(server):
-        return f"{server} speaks TLS, and security.protocol is {protocol}; set it to SSL or SASL_SSL"
-    if isinstance(error, OSError) and not protocol.startswith("SASL"):
-        return f"{server} closed the connection; is it a broker, and does its listener ask for SASL?"
-    if options.get("sasl_mechanism") == "AWS_MSK_IAM" and not isinstance(error, OSError):
         return (
-            "botocore finds no AWS credentials or no region; set AWS_PROFILE or the access keys, and AWS_DEFAULT_REGION"
+            f"{server} speaks TLS, and security.protocol is {protocol}; set it to SSL or SASL_SSL"
         )
-    return f"{server}: {error}" if isinstance(error, OSError | KafkaError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and not protocol.startswith("SASL"):
+        return (
+            f"{server} closed the connection; is it a broker, and does its listener ask for SASL?"
+        )
+    if options.get("sasl_mechanism") == "AWS_MSK_IAM" and not isinstance(error, OSError):
+        return "botocore finds no AWS credentials or no region; set AWS_PROFILE or the access keys, and AWS_DEFAULT_REGION"
+    return (
+        f"{server}: {error}"
+        if isinstance(error, OSError | KafkaError)
+        else f"{type(error).__name__}: {error}"
+    )
 
 
 def _speaks_tls(server: str) -> bool:

@@ -76,7 +76,9 @@ def parse_properties(text: str) -> list[tuple[int, str, Secret]]:
     for number, line in _logical_lines(text):
         found = _KEY.fullmatch(line)
         if found:
-            settings.append((number, _unescape(found[1]), Secret(_unescape(found[2]).strip(_TRIMMED))))
+            settings.append(
+                (number, _unescape(found[1]), Secret(_unescape(found[2]).strip(_TRIMMED)))
+            )
     return settings
 
 
@@ -117,7 +119,9 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
 
 def _unescape(text: str) -> str:
     plain = _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _ESCAPES.get(m[2], m[2]), text)
-    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # two \\u escapes may be one character
+    return plain.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "replace"
+    )  # two \\u escapes may be one character
 
 
 def _unknown(key: str, value: str) -> str:
@@ -146,9 +150,13 @@ def _resolve(value: Secret, *, key: str, path: Path) -> Secret:
 
 def _from_environment(name: str, *, key: str, path: Path) -> str:
     if not _NAME.fullmatch(name):
-        raise ParameterError(f"{path}: {key} holds ${{...}} that is no reference; write $${{ for a plain ${{")
+        raise ParameterError(
+            f"{path}: {key} holds ${{...}} that is no reference; write $${{ for a plain ${{"
+        )
     if name not in os.environ:
-        raise ParameterError(f"{path}: {key} refers to the environment variable {name}, which is not set")
+        raise ParameterError(
+            f"{path}: {key} refers to the environment variable {name}, which is not set"
+        )
     return os.environ[name]
 
 
@@ -160,9 +168,13 @@ def _from_file(rest: str, *, key: str, path: Path, named: bool) -> str:
     target = find_file(folder, beside=path)
     if named:
         return _held(target / name, f"{path}: {key} refers to {target / name}")
-    entries = {k: v for _, k, v in parse_properties(_held(target, f"{path}: {key} refers to {target}"))}
+    entries = {
+        k: v for _, k, v in parse_properties(_held(target, f"{path}: {key} refers to {target}"))
+    }
     if name not in entries:
-        raise ParameterError(f"{path}: {key} refers to the key {name!r} of {target}, which is not there")
+        raise ParameterError(
+            f"{path}: {key} refers to the key {name!r} of {target}, which is not there"
+        )
     return entries[name]
 
 

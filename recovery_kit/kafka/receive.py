@@ -58,8 +58,12 @@ async def _read(transport: Any) -> None:
             transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, at_once := wanted)
         await transport._net.wait_read(transport._sock)
         try:
-            while transport._read and not transport._closed:  # TLS may hold bytes that no wait would tell of
-                transport._protocol.data_received(_receive(transport._sock, transport._protocol.parser))
+            while (
+                transport._read and not transport._closed
+            ):  # TLS may hold bytes that no wait would tell of
+                transport._protocol.data_received(
+                    _receive(transport._sock, transport._protocol.parser)
+                )
                 transport.last_read = time.monotonic()
         except _LATER:
             pass
@@ -76,7 +80,11 @@ def _wanted(transport: Any) -> int:
     where the connection ends or its buffer is full. Over TLS what is lacking is not what is still to arrive.
     """
     parser = transport._protocol.parser
-    if not parser._receiving or sys.platform != "linux" or isinstance(transport._sock, ssl.SSLSocket):
+    if (
+        not parser._receiving
+        or sys.platform != "linux"
+        or isinstance(transport._sock, ssl.SSLSocket)
+    ):
         return 1
     lacking: int = len(parser._rbuffer) - 1 - parser._rbuffer.tell()
     return max(1, min(lacking, AT_ONCE))

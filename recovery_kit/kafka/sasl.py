@@ -21,7 +21,9 @@ _CREDENTIALS = (
 _LOOPBACK = ("localhost", "127.", "[::1]", "::1")
 
 
-def sasl_options(settings: Mapping[str, Secret], *, protocol: str, servers: list[str], path: Path) -> dict[str, object]:
+def sasl_options(
+    settings: Mapping[str, Secret], *, protocol: str, servers: list[str], path: Path
+) -> dict[str, object]:
     """Work out the ``sasl_*`` arguments of a kafka-python client.
 
     Parameters
@@ -114,7 +116,9 @@ def _password(
     settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, mechanism: str, path: Path
 ) -> dict[str, object]:
     if jaas.get("tokenauth", "").lower() == "true":
-        raise ParameterError(f"{path}: tokenauth (a delegation token) is not supported; use a user name and password")
+        raise ParameterError(
+            f"{path}: tokenauth (a delegation token) is not supported; use a user name and password"
+        )
     found = {}
     for role in ("username", "password"):
         both = jaas.get(role), first(settings, f"sasl.{role}")
@@ -131,7 +135,9 @@ def _password(
         found[role] = value
     username = found["username"].reveal
     if mechanism.startswith("SCRAM"):
-        username = username.replace("=", "=3D").replace(",", "=2C")  # RFC 5802; kafka-python leaves it to the caller
+        username = username.replace("=", "=3D").replace(
+            ",", "=2C"
+        )  # RFC 5802; kafka-python leaves it to the caller
     return {"sasl_plain_username": username, "sasl_plain_password": found["password"]}
 
 
@@ -151,7 +157,9 @@ def _kerberos(settings: Mapping[str, Secret], jaas: Mapping[str, Secret]) -> dic
 def _check_msk(jaas: Mapping[str, Secret], *, protocol: str, path: Path) -> None:
     _need("botocore", mechanism="AWS_MSK_IAM")
     if protocol != "SASL_SSL":
-        raise ParameterError(f"{path}: AWS_MSK_IAM needs security.protocol=SASL_SSL, not {protocol}")
+        raise ParameterError(
+            f"{path}: AWS_MSK_IAM needs security.protocol=SASL_SSL, not {protocol}"
+        )
     if jaas:
         raise ParameterError(
             f"{path}: the options of IAMLoginModule ({', '.join(jaas)}) are not supported; set the environment variable "
@@ -161,4 +169,6 @@ def _check_msk(jaas: Mapping[str, Secret], *, protocol: str, path: Path) -> None
 
 def _need(package: str, *, mechanism: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise ParameterError(f"sasl.mechanism is {mechanism}, which needs the Python package {package}; install it")
+        raise ParameterError(
+            f"sasl.mechanism is {mechanism}, which needs the Python package {package}; install it"
+        )

@@ -66,11 +66,15 @@ def certificates(content: Secret, *, password: Secret | None, where: str) -> lis
         held = [entry.certificate for entry in (opened.cert, *opened.additional_certs) if entry]
         found = [certificate.public_bytes(Encoding.DER) for certificate in held]
     if not found:
-        raise ParameterError(f"{where} holds no certificate; expected PEM or PKCS12 with those to trust")
+        raise ParameterError(
+            f"{where} holds no certificate; expected PEM or PKCS12 with those to trust"
+        )
     return found
 
 
-def identity_pem(key: Secret, chain: Secret, *, password: Secret | None, passphrase: Secret, where: str) -> Secret:
+def identity_pem(
+    key: Secret, chain: Secret, *, password: Secret | None, passphrase: Secret, where: str
+) -> Secret:
     """A client's private key and certificates as one PEM text, the key encrypted with ``passphrase``.
 
     Parameters
@@ -98,21 +102,36 @@ def identity_pem(key: Secret, chain: Secret, *, password: Secret | None, passphr
     else:
         opened = _open_pkcs12(key, password=password, where=where)
         if opened.key is None:
-            raise ParameterError(f"{where} holds no private key; expected the client's own key and certificate")
+            raise ParameterError(
+                f"{where} holds no private key; expected the client's own key and certificate"
+            )
         private = opened.key
         certs = [entry.certificate for entry in (opened.cert, *opened.additional_certs) if entry]
     encrypted = private.private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.BestAvailableEncryption(passphrase.encode())
     )
     ordered = _own_first(private, certs, where=where)
-    return Secret("".join(part.decode() for part in (encrypted, *(c.public_bytes(ser.Encoding.PEM) for c in ordered))))
+    return Secret(
+        "".join(
+            part.decode()
+            for part in (encrypted, *(c.public_bytes(ser.Encoding.PEM) for c in ordered))
+        )
+    )
 
 
-def _own_first(private: PrivateKeyTypes, certs: list[Certificate], *, where: str) -> list[Certificate]:
+def _own_first(
+    private: PrivateKeyTypes, certs: list[Certificate], *, where: str
+) -> list[Certificate]:
     own = [c for c in certs if c.public_key() == private.public_key()]
     if not own:
-        found = f"{len(certs)} certificates, none of which belongs" if certs else "no certificate that belongs"
-        raise ParameterError(f"{where} holds {found} to the private key; expected the client's own certificate")
+        found = (
+            f"{len(certs)} certificates, none of which belongs"
+            if certs
+            else "no certificate that belongs"
+        )
+        raise ParameterError(
+            f"{where} holds {found} to the private key; expected the client's own certificate"
+        )
     return own[:1] + [c for c in certs if c not in own]
 
 
@@ -135,7 +154,9 @@ def _certificates(pem: Secret, *, where: str) -> list[bytes]:
     except binascii.Error:
         found = []
     if len(found) < pem.count("-----BEGIN CERTIFICATE-----"):
-        raise ParameterError(f"{where} holds a certificate that is damaged: cut short, or not base64")
+        raise ParameterError(
+            f"{where} holds a certificate that is damaged: cut short, or not base64"
+        )
     return found
 
 
@@ -145,21 +166,31 @@ def _private_key(pem: Secret, *, password: Secret | None, where: str) -> Private
 
     block = next((text for label, text in _blocks(pem) if label.endswith("PRIVATE KEY")), None)
     if block is None:
-        raise ParameterError(f"{where} holds no private key in PEM format; expected one that begins -----BEGIN")
+        raise ParameterError(
+            f"{where} holds no private key in PEM format; expected one that begins -----BEGIN"
+        )
     locked = "ENCRYPTED" in block
     if locked and not password:
-        raise ParameterError(f"the private key of {where} is encrypted; give its password as ssl.key.password")
+        raise ParameterError(
+            f"the private key of {where} is encrypted; give its password as ssl.key.password"
+        )
     problem = ""
     try:
-        key = load_pem_private_key(block.encode(), password.encode() if password and locked else None)
+        key = load_pem_private_key(
+            block.encode(), password.encode() if password and locked else None
+        )
     except (ValueError, TypeError, UnsupportedAlgorithm):
         problem = "ssl.key.password does not open it, or it" if locked else "it"
     if problem:
-        raise ParameterError(f"the private key of {where} cannot be used: {problem} is damaged or of an unknown kind")
+        raise ParameterError(
+            f"the private key of {where} cannot be used: {problem} is damaged or of an unknown kind"
+        )
     return key
 
 
-def _open_pkcs12(content: Secret, *, password: Secret | None, where: str) -> PKCS12KeyAndCertificates:
+def _open_pkcs12(
+    content: Secret, *, password: Secret | None, where: str
+) -> PKCS12KeyAndCertificates:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 

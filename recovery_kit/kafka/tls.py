@@ -15,7 +15,10 @@ from recovery_kit.kafka.secret import Secret
 from recovery_kit.kafka.stores import certificates, identity_pem, read_store
 
 _INLINE_KEY, _KEY_FILE = ("ssl.keystore.key", "ssl.key.pem"), "ssl.key.location"
-_INLINE_CHAIN, _CHAIN_FILE = ("ssl.keystore.certificate.chain", "ssl.certificate.pem"), "ssl.certificate.location"
+_INLINE_CHAIN, _CHAIN_FILE = (
+    ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
+    "ssl.certificate.location",
+)
 _INLINE_TRUST, _TRUST_FILES = (
     ("ssl.truststore.certificates", "ssl.ca.pem"),
     ("ssl.truststore.location", "ssl.ca.location"),
@@ -78,7 +81,9 @@ def trust_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLConte
             return context
         where = f"{path}: the trust store {store}"
         content = read_store(store, setting=f"{path}: {_TRUST_FILES[0]}")
-    trusted = certificates(content or Secret(), password=settings.get("ssl.truststore.password"), where=where)
+    trusted = certificates(
+        content or Secret(), password=settings.get("ssl.truststore.password"), where=where
+    )
     problem = _failure(lambda: context.load_verify_locations(cadata=b"".join(trusted)))
     if problem:
         raise ParameterError(f"{where} holds a certificate that is damaged: {problem}")
@@ -87,24 +92,36 @@ def trust_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLConte
     return context
 
 
-def _turn_checks_off(context: ssl.SSLContext, settings: Mapping[str, Secret], *, path: Path) -> None:
+def _turn_checks_off(
+    context: ssl.SSLContext, settings: Mapping[str, Secret], *, path: Path
+) -> None:
     algorithm = settings.get("ssl.endpoint.identification.algorithm")
     if algorithm is not None and algorithm.lower() in ("", "none"):
         context.check_hostname = False
-        _warn(f"{path}: ssl.endpoint.identification.algorithm is off: a broker's name is not checked")
+        _warn(
+            f"{path}: ssl.endpoint.identification.algorithm is off: a broker's name is not checked"
+        )
     elif algorithm is not None and algorithm.lower() != "https":
-        raise ParameterError(f"{path}: ssl.endpoint.identification.algorithm is {algorithm.reveal!r}; expected https")
+        raise ParameterError(
+            f"{path}: ssl.endpoint.identification.algorithm is {algorithm.reveal!r}; expected https"
+        )
     if settings.get("enable.ssl.certificate.verification", "").lower() == "false":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        _warn(f"{path}: enable.ssl.certificate.verification is false: anybody can pose as the broker")
+        _warn(
+            f"{path}: enable.ssl.certificate.verification is false: anybody can pose as the broker"
+        )
 
 
 def _limit(context: ssl.SSLContext, settings: Mapping[str, Secret], *, path: Path) -> None:
-    versions = (first(settings, "ssl.enabled.protocols") or Secret()).reveal.replace(",", " ").split()
+    versions = (
+        (first(settings, "ssl.enabled.protocols") or Secret()).reveal.replace(",", " ").split()
+    )
     known = sorted(_VERSIONS[version] for version in versions if version in _VERSIONS)
     if versions and not known:
-        raise ParameterError(f"{path}: ssl.enabled.protocols is {versions}; expected TLSv1.2 or TLSv1.3 among them")
+        raise ParameterError(
+            f"{path}: ssl.enabled.protocols is {versions}; expected TLSv1.2 or TLSv1.3 among them"
+        )
     if known:
         context.minimum_version, context.maximum_version = known[0], known[-1]
     ciphers, revoked = first(settings, "ssl.cipher.suites"), first(settings, "ssl.crl.location")

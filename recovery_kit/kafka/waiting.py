@@ -41,10 +41,15 @@ class Waiting:
         """Seconds since something came."""
         return time.monotonic() - self._since
 
-    def tell(self, consumer: KafkaConsumer, partitions: Iterable[TopicPartition], most: int = 4) -> None:
+    def tell(
+        self, consumer: KafkaConsumer, partitions: Iterable[TopicPartition], most: int = 4
+    ) -> None:
         """Tell what is waited for, if it is time to; a KafkaError where waiting is of no use."""
         if self.seconds >= self._word:
-            said = [f"{tp.topic}-{tp.partition} ({why})" for tp, why in obstacles(consumer, partitions).items()]
+            said = [
+                f"{tp.topic}-{tp.partition} ({why})"
+                for tp, why in obstacles(consumer, partitions).items()
+            ]
             more = f" and {len(said) - most} more" if len(said) > most else ""
             self.on_wait(self.seconds, ", ".join(said[:most]) + more)
             self._word = self.seconds + NEXT_WORD
@@ -65,7 +70,10 @@ def obstacles(
     """
     leaders = {tp: leader(consumer, tp) for tp in partitions}
     deadline = time.monotonic() + timeout
-    said = {node: _obstacle(consumer, node, deadline - time.monotonic()) for node in dict.fromkeys(leaders.values())}
+    said = {
+        node: _obstacle(consumer, node, deadline - time.monotonic())
+        for node in dict.fromkeys(leaders.values())
+    }
     return {tp: said[node] for tp, node in leaders.items()}
 
 

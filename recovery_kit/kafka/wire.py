@@ -52,7 +52,9 @@ class _Undecoded:
         self.leader_epoch = -1
         self.bytes_read = records.size_in_bytes()
         self._records = memoryview(records._buffer)
-        self._aborted = [(t.first_offset, t.producer_id) for t in options.get("aborted_transactions") or []]
+        self._aborted = [
+            (t.first_offset, t.producer_id) for t in options.get("aborted_transactions") or []
+        ]
         self._on_drain = options["on_drain"]
         self._whole = False
 
@@ -63,9 +65,20 @@ class _Undecoded:
         tp = self.topic_partition
         fetches = []
         # A segment that was begun before a topic's message format was raised holds the old one, then the new.
-        for _, same in groupby(split(self._records, f"{tp.topic}-{tp.partition}"), key=lambda batch: batch.magic < 2):
+        for _, same in groupby(
+            split(self._records, f"{tp.topic}-{tp.partition}"), key=lambda batch: batch.magic < 2
+        ):
             batches = list(same)
-            fetches.append(Fetch(tp.topic, tp.partition, self.next_fetch_offset, self._records, batches, self._aborted))
+            fetches.append(
+                Fetch(
+                    tp.topic,
+                    tp.partition,
+                    self.next_fetch_offset,
+                    self._records,
+                    batches,
+                    self._aborted,
+                )
+            )
             self.next_fetch_offset = batches[-1].last_offset + 1
             self.leader_epoch = batches[-1].leader_epoch
         self.drain()
@@ -77,7 +90,9 @@ class _Undecoded:
             self._on_drain(self)
 
 
-def open_consumer(options: dict[str, object], *, committed: bool = True, timeout: float = 30.0) -> KafkaConsumer:
+def open_consumer(
+    options: dict[str, object], *, committed: bool = True, timeout: float = 30.0
+) -> KafkaConsumer:
     """A consumer that belongs to no group, commits nothing, creates nothing, and hands on undecoded fetches.
 
     Raises whatever kafka-python raises when it cannot bootstrap within ``timeout`` seconds.
@@ -101,7 +116,9 @@ def open_consumer(options: dict[str, object], *, committed: bool = True, timeout
     return consumer
 
 
-def _make(client: object, options: Mapping[str, object], *, committed: bool, timeout: float) -> KafkaConsumer:
+def _make(
+    client: object, options: Mapping[str, object], *, committed: bool, timeout: float
+) -> KafkaConsumer:
     return KafkaConsumer(
         **{
             "kafka_client": client,
@@ -148,7 +165,9 @@ def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
     """Fetches that have arrived, at the latest after ``timeout`` seconds; the next ones are then already asked for."""
     try:
         arrived = consumer.poll(timeout_ms=int(timeout * 1000))
-    except UnknownBrokerIdError as error:  # kafka-python 3.0.12: the leader that it knows of has left the cluster
+    except (
+        UnknownBrokerIdError
+    ) as error:  # kafka-python 3.0.12: the leader that it knows of has left the cluster
         consumer._cluster.request_update()
         raise LeaderNotAvailableError(str(error)) from None
     if arrived:
@@ -160,7 +179,11 @@ def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
 
 
 def log_starts(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float, on_wait: OnWait = unheard
+    consumer: KafkaConsumer,
+    partitions: list[TopicPartition],
+    *,
+    timeout: float,
+    on_wait: OnWait = unheard,
 ) -> dict[TopicPartition, int]:
     """First offsets that the brokers still have."""
     return _offsets(consumer, consumer.beginning_offsets, partitions, timeout, on_wait)
@@ -177,7 +200,9 @@ def end_offsets(
     """Last stable offsets (``committed``) or high watermarks, whichever way the consumer itself reads."""
     fetcher = consumer._fetcher
     kept = fetcher._isolation_level
-    fetcher._isolation_level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    fetcher._isolation_level = (
+        IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    )
     try:
         return _offsets(consumer, consumer.end_offsets, partitions, timeout, on_wait)
     finally:
@@ -201,7 +226,9 @@ def _offsets(
                 raise
             # The leader that was asked may have frozen or left, and another may lead by now: look, and ask again.
             consumer._cluster.request_update()
-        except KeyError as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
+        except (
+            KeyError
+        ) as without:  # kafka-python 3.0.12 leaves out a partition that has no leader just now
             tp = without.args[0]
             if left <= 0:
                 raise KafkaError(
@@ -236,7 +263,9 @@ def validate(consumer: KafkaConsumer, timeout: float) -> None:
     for _ in range(2):  # the second call raises what the first one found
         if (task := fetcher.validate_offsets_if_needed(int(timeout * 1000))) is not None:
             consumer._net.run(consumer._manager.wait_for, task, int(timeout * 1000))
-    left = [tp for tp, state in consumer._subscription.assignment.items() if state.awaiting_validation]
+    left = [
+        tp for tp, state in consumer._subscription.assignment.items() if state.awaiting_validation
+    ]
     if left:
         raise KafkaTimeoutError(
             f"the leader of {left[0].topic}-{left[0].partition} did not tell in time whether its log is still the one that was read"
@@ -257,13 +286,17 @@ def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | Non
     """
     cluster = consumer._cluster
     cluster.add_topic(topic)
-    cluster._last_refresh_ms = 0  # a look at once: the bootstrap's own, just before, would hold this one up for 0.1 s
+    cluster._last_refresh_ms = (
+        0  # a look at once: the bootstrap's own, just before, would hold this one up for 0.1 s
+    )
     waiting = Waiting()
     looks = 0
     while looks < 3:  # a look already under way may not have asked for this topic
         time.sleep(0.1 * looks)
         try:
-            consumer._net.run(consumer._manager.wait_for, cluster.request_update(), int(timeout * 1000))
+            consumer._net.run(
+                consumer._manager.wait_for, cluster.request_update(), int(timeout * 1000)
+            )
         except UnknownTopicOrPartitionError:
             pass
         except RetriableError:

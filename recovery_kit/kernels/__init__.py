@@ -65,8 +65,12 @@ def _load() -> Any:
     for symbol, _ in symbols.values():
         library = library.export_symbol(symbol)
     linked = library.link(linker, "kernels")
-    kernels = {name: _callable(name, linked[symbol], arity) for name, (symbol, arity) in symbols.items()}
-    return SimpleNamespace(**kernels, linked=linked, linker=linker)  # the code lives as long as these two
+    kernels = {
+        name: _callable(name, linked[symbol], arity) for name, (symbol, arity) in symbols.items()
+    }
+    return SimpleNamespace(
+        **kernels, linked=linked, linker=linker
+    )  # the code lives as long as these two
 
 
 def address(array: Any) -> int:
@@ -77,7 +81,9 @@ def address(array: Any) -> int:
 
 def _callable(name: str, where: int, arity: int) -> Kernel:
     # numba's calling convention: a place for the result, one for an exception, the arguments; a status comes back.
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * arity)(where)
+    function = ctypes.CFUNCTYPE(
+        ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * arity
+    )(where)
 
     def kernel(*numbers: int) -> int:
         result = ctypes.c_int64()
@@ -92,7 +98,11 @@ def _callable(name: str, where: int, arity: int) -> Kernel:
 def _digest(llvm: Any) -> str:
     """What the machine code depends on."""
     parts = [importlib.metadata.version("numba"), importlib.metadata.version("llvmlite")]
-    parts += [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    parts += [
+        llvm.get_process_triple(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+    ]
     said = hashlib.sha256("\n".join(parts).encode())
     for name in SOURCES:
         said.update(Path(__file__).with_name(name).read_bytes())

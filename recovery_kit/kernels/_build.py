@@ -28,11 +28,17 @@ def build() -> tuple[dict[str, tuple[str, int]], bytes]:
             whole.link_in(module)
         symbols[kernel.__name__] = symbol, len(inspect.signature(kernel.py_func).parameters)
     assert whole is not None
-    outside = {f.name for f in whole.functions if f.is_declaration and not f.name.startswith("llvm.")} - ELSEWHERE
+    outside = {
+        f.name for f in whole.functions if f.is_declaration and not f.name.startswith("llvm.")
+    } - ELSEWHERE
     if outside:
         raise RuntimeError(f"the kernels call {', '.join(sorted(outside))}, which only numba has")
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, reloc="pic", jit=True
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        jit=True,
     )
     return symbols, machine.emit_object(whole)
 

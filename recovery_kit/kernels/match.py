@@ -13,7 +13,20 @@ def _length(starts, row):
 
 
 @kernel
-def match(starts, texts, numbers, count, others, other_texts, other_count, seed, hashes, table, mask, found):
+def match(
+    starts,
+    texts,
+    numbers,
+    count,
+    others,
+    other_texts,
+    other_count,
+    seed,
+    hashes,
+    table,
+    mask,
+    found,
+):
     """For each text of one column, the number of the same text in the other column.
 
     Parameters
@@ -52,7 +65,9 @@ def match(starts, texts, numbers, count, others, other_texts, other_count, seed,
             if entry & above == h & above:
                 row = np.int64(entry & ~above) - 1
                 at, length = other_texts + get(others + 8 * i), _length(others, i)
-                if _length(starts, row) == length and same(texts + get(starts + 8 * row), at, length):
+                if _length(starts, row) == length and same(
+                    texts + get(starts + 8 * row), at, length
+                ):
                     number = get(numbers + 8 * row)
                     break
             slot = (slot + 1) & mask

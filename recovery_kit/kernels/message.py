@@ -46,7 +46,12 @@ def _plain_run(p, end):
         w = word(p)
         quotes, backslashes = w ^ _QUOTES, w ^ _BACKSLASHES
         # The lowest byte that is marked is one: a borrow can only mark bytes above one that is.
-        marked = ((quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes | (w - _BLANKS) & ~w | w) & _TOPS
+        marked = (
+            (quotes - _ONES) & ~quotes
+            | (backslashes - _ONES) & ~backslashes
+            | (w - _BLANKS) & ~w
+            | w
+        ) & _TOPS
         if marked != np.uint64(0):
             return p + (zeros_below(marked) >> 3)
         p += 8
@@ -75,7 +80,16 @@ def _string(p, end):
                 if not _hex4(p + 1, end):
                     break
                 p += 4
-            elif not (c == 34 or c == 92 or c == 47 or c == 98 or c == 102 or c == 110 or c == 114 or c == 116):
+            elif not (
+                c == 34
+                or c == 92
+                or c == 47
+                or c == 98
+                or c == 102
+                or c == 110
+                or c == 114
+                or c == 116
+            ):
                 break
         elif c < 32:
             break
@@ -125,9 +139,21 @@ def _number(p, end):
 def _literal(p, end):
     """Length of true, false or null at p; 0 when it is none of them."""
     c = byte(p)
-    if c == 116 and p + 4 <= end and byte(p + 1) == 114 and byte(p + 2) == 117 and byte(p + 3) == 101:
+    if (
+        c == 116
+        and p + 4 <= end
+        and byte(p + 1) == 114
+        and byte(p + 2) == 117
+        and byte(p + 3) == 101
+    ):
         return 4
-    if c == 110 and p + 4 <= end and byte(p + 1) == 117 and byte(p + 2) == 108 and byte(p + 3) == 108:
+    if (
+        c == 110
+        and p + 4 <= end
+        and byte(p + 1) == 117
+        and byte(p + 2) == 108
+        and byte(p + 3) == 108
+    ):
         return 4
     if (
         c == 102 and p + 5 <= end and byte(p + 1) == 97 and byte(p + 2) == 108
@@ -201,7 +227,11 @@ def fields(p, end, state):
 
     FOUND[role] becomes (address, length, kind), kind 1 a string, 2 a whole number, 3 another number.
     """
-    edges, found, stack = cell(state, layout.EDGES), cell(state, layout.FOUND), cell(state, layout.STACK)
+    edges, found, stack = (
+        cell(state, layout.EDGES),
+        cell(state, layout.FOUND),
+        cell(state, layout.STACK),
+    )
     for role in range(5):
         put(found + 24 * role + 16, 0)
     seen = 0
@@ -212,7 +242,9 @@ def fields(p, end, state):
     if p >= end or byte(p) != _OPEN:
         return False
     depth = 0
-    node = np.int64(0)  # the node of the schema's paths that an object stands for; -1 of no interest, -2 an array
+    node = np.int64(
+        0
+    )  # the node of the schema's paths that an object stands for; -1 of no interest, -2 an array
     p += 1
     fresh = True  # just behind an opening bracket
     while depth >= 0:

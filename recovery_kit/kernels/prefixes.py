@@ -150,9 +150,13 @@ def rank(groups, starts, prefix, order, spare, spare_order, digits):
         passes = 0
         while passes < 8 and span >> np.uint64(8 * passes) != np.uint64(0):
             if passes & 1:
-                _by_digit(spare, spare_order, count, low, np.uint64(8 * passes), values, places, digits)
+                _by_digit(
+                    spare, spare_order, count, low, np.uint64(8 * passes), values, places, digits
+                )
             else:
-                _by_digit(values, places, count, low, np.uint64(8 * passes), spare, spare_order, digits)
+                _by_digit(
+                    values, places, count, low, np.uint64(8 * passes), spare, spare_order, digits
+                )
             passes += 1
         if passes & 1:
             copy(values, spare, 8 * count)
@@ -161,7 +165,21 @@ def rank(groups, starts, prefix, order, spare, spare_order, digits):
 
 
 @kernel
-def pairs(group, groups, starts, prefix, index, owned, targets, slack, most, room, counts, found_i, found_j):
+def pairs(
+    group,
+    groups,
+    starts,
+    prefix,
+    index,
+    owned,
+    targets,
+    slack,
+    most,
+    room,
+    counts,
+    found_i,
+    found_j,
+):
     """Of some groups, the pairs (i, j) of prefix sums, i before j, that lie one of the group's targets apart.
 
     Parameters
@@ -196,7 +214,11 @@ def pairs(group, groups, starts, prefix, index, owned, targets, slack, most, roo
                 while v < end and get(prefix + 8 * v) < low:
                     v += 1
                 w = v
-                while w < end and get(prefix + 8 * w) - low <= 2 * slack and get(prefix + 8 * w) >= low:
+                while (
+                    w < end
+                    and get(prefix + 8 * w) - low <= 2 * slack
+                    and get(prefix + 8 * w) >= low
+                ):
                     if get(index + 8 * w) > get(index + 8 * u):
                         if n - first == most:
                             enough = True

@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from recovery_kit.kernels import layout
-from recovery_kit.kernels._memory import byte, cell, copy, get, kernel, part, put, put_32, put_cell, same
+from recovery_kit.kernels._memory import (
+    byte,
+    cell,
+    copy,
+    get,
+    kernel,
+    part,
+    put,
+    put_32,
+    put_cell,
+    same,
+)
 from recovery_kit.kernels.message import fields, is_utf8
 from recovery_kit.kernels.values import LATEST, amount_of, epoch_time, iso_time
 
@@ -22,7 +33,9 @@ _LIMIT18 = 10**18
 def _is_text(field):
     """Whether a field was found, as a string that is not empty or as a whole number that is written one way only."""
     at, length, kind = get(field), get(field + 8), get(field + 16)
-    return (kind == 1 and length > 0) or (kind == 2 and not (length == 2 and byte(at) == _MINUS and byte(at + 1) == 48))
+    return (kind == 1 and length > 0) or (
+        kind == 2 and not (length == 2 and byte(at) == _MINUS and byte(at + 1) == 48)
+    )
 
 
 @part
@@ -46,7 +59,10 @@ def _add(state, i, id_at, id_len, code, amount, effect, key_at, key_len, time):
     _put_text(cell(state, layout.ID_STARTS), cell(state, layout.IDS), row, id_at, id_len)
     _put_text(cell(state, layout.KEY_STARTS), cell(state, layout.KEYS), row, key_at, key_len)
     put_32(cell(state, layout.CODES) + 4 * row, code)
-    amounts, effects = cell(state, layout.AMOUNTS) + 16 * row, cell(state, layout.EFFECTS) + 16 * row
+    amounts, effects = (
+        cell(state, layout.AMOUNTS) + 16 * row,
+        cell(state, layout.EFFECTS) + 16 * row,
+    )
     put(amounts, amount)
     put(amounts + 8, amount >> 63)
     put(effects, effect)

@@ -53,7 +53,9 @@ def cover(count, opens, closes, s0, s1, left, right, weight, size, top, add, at_
         s = get(s0 + 8 * r)
         while shut < count and get(s1 + 8 * get(closes + 8 * shut)) < s:
             c = get(closes + 8 * shut)
-            _raise(top, add, size, get(left + 8 * c), get(right + 8 * c), -get_float(weight + 8 * c))
+            _raise(
+                top, add, size, get(left + 8 * c), get(right + 8 * c), -get_float(weight + 8 * c)
+            )
             shut += 1
         _raise(top, add, size, get(left + 8 * r), get(right + 8 * r), get_float(weight + 8 * r))
         if o + 1 < count and get(s0 + 8 * get(opens + 8 * o + 8)) == s:

@@ -24,7 +24,9 @@ def _eight(p):
         return np.int64(-1)
     w = (w & _LOW_HALVES) * np.uint64(2561) >> np.uint64(8)
     w = (w & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(6553601) >> np.uint64(16)
-    return np.int64((w & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001) >> np.uint64(32))
+    return np.int64(
+        (w & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001) >> np.uint64(32)
+    )
 
 
 @part
@@ -65,7 +67,9 @@ def amount_of(p, length, decimals):
         if byte(p) != _DOT:
             return amount, False
         point = p
-        while end - point > decimals + 1 and end - point > 2 and byte(end - 1) == 48:  # zeros that trail
+        while (
+            end - point > decimals + 1 and end - point > 2 and byte(end - 1) == 48
+        ):  # zeros that trail
             end -= 1
         amount, p = _run(p + 1, end, amount)
         places = p - point - 1
@@ -100,7 +104,13 @@ def iso_time(p, length):
     if length < 20:
         return bad
     end = p + length
-    if byte(p + 4) != 45 or byte(p + 7) != 45 or byte(p + 10) != 84 or byte(p + 13) != 58 or byte(p + 16) != 58:
+    if (
+        byte(p + 4) != 45
+        or byte(p + 7) != 45
+        or byte(p + 10) != 84
+        or byte(p + 13) != 58
+        or byte(p + 16) != 58
+    ):
         return bad
     year = _two(p) * 100 + _two(p + 2)
     month, day = _two(p + 5), _two(p + 8)

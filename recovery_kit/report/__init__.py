@@ -68,7 +68,13 @@ def _page(folder: Path, manifest: Mapping[str, Any]) -> str:
 
     loader = PackageLoader("recovery_kit.report", package_path="")
     # Autoescape: whatever the template shows may have come out of a message.
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     css = loader.get_source(pages, "report.css")[0]
     summary = _json(folder / "summary.json") or {}
     tone, headline = _headline(manifest, summary)
@@ -82,7 +88,8 @@ def _page(folder: Path, manifest: Mapping[str, Any]) -> str:
         ended=_ended(manifest),
         facts=list(_facts(manifest, summary)),
         notes=[
-            "\n".join(_show.shorten(line, 2000) for line in note.splitlines()) for note in _notes(manifest, summary)
+            "\n".join(_show.shorten(line, 2000) for line in note.splitlines())
+            for note in _notes(manifest, summary)
         ],
         incidents=_grids.incidents(folder),
         causes=_grids.causes(folder),
@@ -101,39 +108,62 @@ def _headline(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
         return "unsure", "The run was interrupted: nothing here is final"
     if code not in _ENDS or code == errors.ERROR or not summary:
         told = code == errors.INCOMPLETE
-        return "bad", "The log could not be read whole, so nothing was compared" if told else "The run failed"
+        return (
+            "bad",
+            "The log could not be read whole, so nothing was compared"
+            if told
+            else "The run failed",
+        )
     found = summary["reconciliation"]
     keys, divergent = found["keys"], found["divergent"]
     if summary["replay"]["verdict"] != "complete":
-        return "bad", f"The log could not be read whole: no key of {keys:,} can be called matched or diverged"
+        return (
+            "bad",
+            f"The log could not be read whole: no key of {keys:,} can be called matched or diverged",
+        )
     if found["statuses"].get("not compared"):
         return "unsure", f"{keys:,} totals recovered; there was nothing to compare them with"
     if divergent:
-        return "bad", f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the log"
+        return (
+            "bad",
+            f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the log",
+        )
     return "good", f"All {keys:,} keys match the log"
 
 
 def _lead(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """How much money, in one sentence; empty where that cannot be said."""
     found = summary.get("reconciliation", {})
-    if manifest.get("exit_code") not in (errors.MATCHED, errors.DIVERGED) or not found.get("divergent"):
+    if manifest.get("exit_code") not in (errors.MATCHED, errors.DIVERGED) or not found.get(
+        "divergent"
+    ):
         return ""
     net, absolute = Decimal(found["net_difference"]), Decimal(found["absolute_difference"])
     side = "more" if net > 0 else "less"
-    told = f"Net, the system of record holds {abs(net):,f} {side} than the log gives" if net else "Net, the sums agree"
+    told = (
+        f"Net, the system of record holds {abs(net):,f} {side} than the log gives"
+        if net
+        else "Net, the sums agree"
+    )
     return f"{told}; key by key it is off by {absolute:,f}."
 
 
 def _facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the reader wants to know next, label by label."""
     code = manifest.get("exit_code")
-    yield "exit code", "none yet" if code is None else f"{code}: {_ENDS.get(code, 'the run failed')}"
+    yield (
+        "exit code",
+        "none yet" if code is None else f"{code}: {_ENDS.get(code, 'the run failed')}",
+    )
     if not summary:
         return
     log, told, found = (summary[name] for name in ("replay", "dedup", "reconciliation"))
     yield "coverage of the log", f"{log['verdict']}: {MEANING.get(log['verdict'], '')}"
     yield "window", _show.shorten(log["window"], 200)
-    yield "keys", ", ".join(f"{n:,} {status}" for status, n in found["statuses"].items() if n) or "none"
+    yield (
+        "keys",
+        ", ".join(f"{n:,} {status}" for status, n in found["statuses"].items() if n) or "none",
+    )
     for label, name in (
         ("expected, over all keys", "expected"), ("recovered, over all keys", "recovered"),
         ("net difference, expected − recovered", "net_difference"), ("absolute differences", "absolute_difference"),
@@ -141,7 +171,11 @@ def _facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         ("largest difference", "largest_difference"), ("tolerance", "tolerance"),
     ):  # fmt: skip
         if found.get(name) is not None:
-            whose = f", of {_show.shorten(found['largest_key'], 80)}" if name == "largest_difference" else ""
+            whose = (
+                f", of {_show.shorten(found['largest_key'], 80)}"
+                if name == "largest_difference"
+                else ""
+            )
             yield label, f"{Decimal(found[name]):,f}{whose}"
     yield (
         "messages",
@@ -183,14 +217,22 @@ def _picture(output: Mapping[str, Any]) -> Picture | None:
     about = output.get("metadata", {}).get("image/png", {})
     packed = "".join("".join(png).split())
     base64.b64decode(packed, validate=True)
-    alt = _show.clean(about.get("alt") or "A chart without a description; the notebook says what it shows")
+    alt = _show.clean(
+        about.get("alt") or "A chart without a description; the notebook says what it shows"
+    )
     return Picture(alt, int(about.get("width") or 922), packed)
 
 
-def _provenance(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[tuple[str, str]], _grids.Grid | None]]:
+def _provenance(
+    manifest: Mapping[str, Any],
+) -> Iterator[tuple[str, Sequence[tuple[str, str]], _grids.Grid | None]]:
     """The manifest: its plain entries first, then a heading for each nested one, with its pairs or its rows."""
     manifest = {name: value for name, value in manifest.items() if name not in _SHOWN_BY_OTHERS}
-    tables = {n: v for n, v in manifest.items() if isinstance(v, list) and v and all(isinstance(r, Mapping) for r in v)}
+    tables = {
+        n: v
+        for n, v in manifest.items()
+        if isinstance(v, list) and v and all(isinstance(r, Mapping) for r in v)
+    }
     nested = {n: v for n, v in manifest.items() if isinstance(v, Mapping) and v}
     plain = {n: v for n, v in manifest.items() if n not in tables and n not in nested}
     for name, values in {"run": plain, **nested}.items():
@@ -202,7 +244,9 @@ def _provenance(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[tup
         yield (
             _titled(name),
             [],
-            _grids.Grid.of(f"about-{name}", f"{_titled(name)}, as the manifest has it", heads, rows),
+            _grids.Grid.of(
+                f"about-{name}", f"{_titled(name)}, as the manifest has it", heads, rows
+            ),
         )
 
 

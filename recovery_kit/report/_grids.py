@@ -26,7 +26,18 @@ _COVERAGE = (
     "log_start_after", "verdict",
 )  # fmt: skip
 _INCIDENTS = ("incident", "cause", "grade", "keys", "amount", "money", "evidence")
-_CONFLICTS = ("event_id", "verdict", "type", "value", "key", "time", "topic", "partition", "offset", "worth")
+_CONFLICTS = (
+    "event_id",
+    "verdict",
+    "type",
+    "value",
+    "key",
+    "time",
+    "topic",
+    "partition",
+    "offset",
+    "worth",
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +51,23 @@ class Grid:
 
     @classmethod
     def of(
-        cls, name: str, caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool] = ()
+        cls,
+        name: str,
+        caption: str,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        numeric: Sequence[bool] = (),
     ) -> Grid:
         """A grid whose text columns are long where one of their cells is."""
         long = [any(len(row[at]) > _LONG for row in rows) for at in range(len(heads))]
-        kinds = ["n" if n else "l" * wide for n, wide in zip_longest(numeric, long, fillvalue=False)]
+        kinds = [
+            "n" if n else "l" * wide for n, wide in zip_longest(numeric, long, fillvalue=False)
+        ]
         return cls(
-            name, caption, list(zip((_show.clean(h).replace("_", " ") for h in heads), kinds, strict=True)), rows
+            name,
+            caption,
+            list(zip((_show.clean(h).replace("_", " ") for h in heads), kinds, strict=True)),
+            rows,
         )
 
 
@@ -55,7 +76,12 @@ def tables(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Grid | None]:
     all_keys = "; divergences.csv has all of them"
     yield table(folder, "divergences", "Divergences, largest first", more=all_keys)
     yield _rejects(folder)
-    yield table(folder, "conflicts", "Conflicts: every copy of each id with two contents", columns=_CONFLICTS)
+    yield table(
+        folder,
+        "conflicts",
+        "Conflicts: every copy of each id with two contents",
+        columns=_CONFLICTS,
+    )
     yield _coverage(folder, manifest)
 
 
@@ -74,7 +100,11 @@ def table(
     if first is None or not total:
         return None
     return _grid(
-        name, caption, pa.Table.from_batches([first]), total=total, more=more or f"; {path.name} has all of them"
+        name,
+        caption,
+        pa.Table.from_batches([first]),
+        total=total,
+        more=more or f"; {path.name} has all of them",
     )
 
 
@@ -95,7 +125,9 @@ def _coverage(folder: Path, manifest: Mapping[str, Any]) -> Grid | None:
 
 def incidents(folder: Path) -> Grid | None:
     """What many keys share, those worth most first, each with its evidence in words."""
-    return table(folder, "incidents", "Incidents: causes that many keys share, by money", columns=_INCIDENTS)
+    return table(
+        folder, "incidents", "Incidents: causes that many keys share, by money", columns=_INCIDENTS
+    )
 
 
 def _rejects(folder: Path) -> Grid | None:
@@ -103,10 +135,18 @@ def _rejects(folder: Path) -> Grid | None:
     if path is None:
         return None
     read = pq.read_table(path, columns=["reason", "time"])
-    counted = read.group_by("reason").aggregate([([], "count_all"), ("time", "min"), ("time", "max")])
-    found = counted.rename_columns(["reason", "messages", "first", "last"]).sort_by([("messages", "descending")])
+    counted = read.group_by("reason").aggregate(
+        [([], "count_all"), ("time", "min"), ("time", "max")]
+    )
+    found = counted.rename_columns(["reason", "messages", "first", "last"]).sort_by(
+        [("messages", "descending")]
+    )
     caption = f"Rejects, by reason: {len(read):,} messages that could not be read exactly"
-    return _grid("rejects", caption, found, more="; rejects.parquet has every message") if len(read) else None
+    return (
+        _grid("rejects", caption, found, more="; rejects.parquet has every message")
+        if len(read)
+        else None
+    )
 
 
 def causes(folder: Path) -> Grid | None:
@@ -119,14 +159,21 @@ def causes(folder: Path) -> Grid | None:
     sums = [("key", "count_distinct"), ("amount", "sum"), ("size", "sum")]
     found = read.group_by(["cause", "grade"]).aggregate(sums).sort_by([("size_sum", "descending")])
     names = ["cause", "grade", "keys", "amount, net", "amount, absolute"]
-    return _grid("causes", "Causes, by grade of evidence", found.rename_columns(names)) if len(read) else None
+    return (
+        _grid("causes", "Causes, by grade of evidence", found.rename_columns(names))
+        if len(read)
+        else None
+    )
 
 
 def _grid(name: str, caption: str, table: pa.Table, *, total: int = 0, more: str = "") -> Grid:
     total = total or len(table)
     rest = f" (first {MOST_ROWS:,} of {total:,}{more})" if total > MOST_ROWS else ""
     frame = _show.to_pandas(table.slice(0, MOST_ROWS))
-    numeric = [pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t) for t in table.schema.types]
+    numeric = [
+        pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t)
+        for t in table.schema.types
+    ]
     rows = [[_text(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
     return Grid.of(name, caption + rest, table.column_names, rows, numeric)
 

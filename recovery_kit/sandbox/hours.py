@@ -60,7 +60,9 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def _run(folder: Path, until: int, replay: Replay, told: Any, recovered: Totals, held: pa.Table) -> dict[str, Decimal]:
+def _run(
+    folder: Path, until: int, replay: Replay, told: Any, recovered: Totals, held: pa.Table
+) -> dict[str, Decimal]:
     """Leave one run as `recovery_kit.run` does; what would put its ten largest differences right comes back."""
     from recovery_kit import manifest
     from recovery_kit._keep import read_json, write_json
@@ -73,7 +75,9 @@ def _run(folder: Path, until: int, replay: Replay, told: Any, recovered: Totals,
     at = _mark(folder / _name(until))
     found = reconcile(recovered, held, replay=replay)
     keep_results(at, replay, told, recovered, found)
-    settings = Settings(topic=incident.TOPIC, key_field="account", until=_iso(until), run_dir=str(at))
+    settings = Settings(
+        topic=incident.TOPIC, key_field="account", until=_iso(until), run_dir=str(at)
+    )
     about: dict[str, Any] = {
         "exit_code": judge(read_json(at / "summary.json"), FailOn()),
         "error": "",
@@ -103,18 +107,28 @@ def _replay(records: Iterable[Record], until: int) -> Replay:
     for record in records:
         if record.timestamp < until:
             logs.setdefault(record.partition, []).append(record)
-    reads = {partition: reader.read(_messages(partition, logs[partition])) for partition in sorted(logs)}
+    reads = {
+        partition: reader.read(_messages(partition, logs[partition])) for partition in sorted(logs)
+    }
     rows = []
     for partition, read in reads.items():
         end = len(logs[partition])
         rows.append(
-            {"topic": incident.TOPIC, "partition": partition, "verdict": "complete", "log_start": 0, "start": 0}
+            {
+                "topic": incident.TOPIC,
+                "partition": partition,
+                "verdict": "complete",
+                "log_start": 0,
+                "start": 0,
+            }
             | dict.fromkeys(("end", "position", "high_watermark", "delivered"), end)
             | dict.fromkeys(("control", "aborted", "removed", "lost", "unread"), 0)
             | {"events": read.events.num_rows, "outside": read.outside}
             | {"rejects": len(read.rejects), "tombstones": len(read.tombstones)}
         )
-    events = pa.Table.from_batches([read.events for read in reads.values()], pa.schema(schema.arrow_types))
+    events = pa.Table.from_batches(
+        [read.events for read in reads.values()], pa.schema(schema.arrow_types)
+    )
     rejects = [row for read in reads.values() for row in read.rejects]
     tombstones = [row for read in reads.values() for row in read.tombstones]
     return Replay(
@@ -148,7 +162,9 @@ def _messages(partition: int, records: list[Record]) -> Messages:
     times = np.array([r.timestamp for r in records], np.int64)
     offsets = np.arange(len(records), dtype=np.int64)
     buffer = np.frombuffer(bytes(data), np.uint8)
-    return Messages(incident.TOPIC, partition, buffer, offsets, times, *keys, *values, headers=lambda _: [])
+    return Messages(
+        incident.TOPIC, partition, buffer, offsets, times, *keys, *values, headers=lambda _: []
+    )
 
 
 def _held(made: incident.Incident, until: int, put_right: dict[str, Decimal]) -> pa.Table:
@@ -159,7 +175,10 @@ def _held(made: incident.Incident, until: int, put_right: dict[str, Decimal]) ->
     for line in made.applied:
         if line.time < until:
             cents[line.key] += line.effect
-    totals = {key: Decimal(amount).scaleb(-2) - put_right.get(key, 0) for key, amount in sorted(cents.items())}
+    totals = {
+        key: Decimal(amount).scaleb(-2) - put_right.get(key, 0)
+        for key, amount in sorted(cents.items())
+    }
     return pa.table({"key": list(totals), "total": pa.array(totals.values(), pa.decimal128(28, 2))})
 
 

@@ -73,7 +73,9 @@ class Incident:
     def write(self, folder: Path | str) -> tuple[Path, Path]:
         """Write what the system of record would export: expected.csv and processed.csv; returns their paths."""
         expected, processed = Path(folder) / "expected.csv", Path(folder) / "processed.csv"
-        _write_csv(expected, ("key", "total"), ((key, money(cents)) for key, cents in self.totals.items()))
+        _write_csv(
+            expected, ("key", "total"), ((key, money(cents)) for key, cents in self.totals.items())
+        )
         _write_csv(processed, Applied._fields, map(_written, self.applied))
         return expected, processed
 
@@ -82,10 +84,14 @@ def schema() -> EventSchema:
     """The schema of every incident's messages."""
     from recovery_kit.schema import EventSchema
 
-    return EventSchema(id="id", type="type", value="value", key="account", time="ts", decimals=2, effects=EFFECTS)
+    return EventSchema(
+        id="id", type="type", value="value", key="account", time="ts", decimals=2, effects=EFFECTS
+    )
 
 
-def simulate(seed: int = 7, *, events: int = 60_000, accounts: int = 300, partitions: int = PARTITIONS) -> Incident:
+def simulate(
+    seed: int = 7, *, events: int = 60_000, accounts: int = 300, partitions: int = PARTITIONS
+) -> Incident:
     """Make up a day of a ledger, from 09:00 to 15:00 UTC of 2026-03-02, and a system that got some of it wrong.
 
     Parameters
@@ -114,7 +120,9 @@ def simulate(seed: int = 7, *, events: int = 60_000, accounts: int = 300, partit
     totals: Counter[str] = Counter()
     for line in journal:
         totals[line.key] += line.effect
-    return Incident(tuple(d.record for d in log), tuple(journal), dict(sorted(totals.items())), tuple(mistakes))
+    return Incident(
+        tuple(d.record for d in log), tuple(journal), dict(sorted(totals.items())), tuple(mistakes)
+    )
 
 
 def seed(bootstrap_servers: str, incident: Incident, topic: str = TOPIC) -> None:
@@ -129,11 +137,15 @@ def seed(bootstrap_servers: str, incident: Incident, topic: str = TOPIC) -> None
 
     wanted = Counter(record.partition for record in incident.records)
     with quiet():
-        with KafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=20, batch_size=1 << 18) as producer:
+        with KafkaProducer(
+            bootstrap_servers=bootstrap_servers, linger_ms=20, batch_size=1 << 18
+        ) as producer:
             for partition, key, value, timestamp in incident.records:
                 producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp)
             producer.flush()
-        with KafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False) as consumer:
+        with KafkaConsumer(
+            bootstrap_servers=bootstrap_servers, enable_auto_commit=False
+        ) as consumer:
             ends = consumer.end_offsets([TopicPartition(topic, partition) for partition in wanted])
     found = {place.partition: end for place, end in ends.items()}
     if found != wanted:
@@ -165,6 +177,7 @@ def _frame(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     types |= {"time": pa.timestamp("ms", tz="UTC")} if "time" in names else {}
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     arrays = {
-        name: pa.array(column, pa.string()).cast(types[name]) for name, column in zip(names, columns, strict=True)
+        name: pa.array(column, pa.string()).cast(types[name])
+        for name, column in zip(names, columns, strict=True)
     }
     return to_pandas(pa.table(arrays))

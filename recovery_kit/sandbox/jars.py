@@ -31,7 +31,9 @@ Fetch = Callable[[str, Path], Path]
 """Brings one jar, named by its coordinates, into a folder and returns its path."""
 
 
-def jars(version: str = VERSION, *, progress: bool = True, fetch: Fetch | None = None) -> list[Path]:
+def jars(
+    version: str = VERSION, *, progress: bool = True, fetch: Fetch | None = None
+) -> list[Path]:
     """Paths of the jars of one version of Apache Kafka, all of them checked; fetched first where they are missing.
 
     Parameters
@@ -101,12 +103,20 @@ def _sha256(path: Path) -> str:
 
 
 def _bring(
-    missing: Sequence[str], paths: dict[str, Path], wanted: dict[str, str], fetch: Fetch, *, progress: bool
+    missing: Sequence[str],
+    paths: dict[str, Path],
+    wanted: dict[str, str],
+    fetch: Fetch,
+    *,
+    progress: bool,
 ) -> None:
     for number, coordinates in enumerate(missing):
         path = paths[coordinates]
         if progress and number % 10 == 0:
-            print(f"Fetching Apache Kafka into {path.parent}: {number} of {len(missing)} files", file=sys.stderr)
+            print(
+                f"Fetching Apache Kafka into {path.parent}: {number} of {len(missing)} files",
+                file=sys.stderr,
+            )
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             fetched = _fetched(coordinates, Path(scratch), fetch)
             if (found := _sha256(fetched)) != wanted[coordinates]:
@@ -116,13 +126,19 @@ def _bring(
                 )
             fetched.replace(path)  # at once and whole, also for a reader that holds no lock
     if progress and missing:
-        print(f"Fetching Apache Kafka: all {len(missing)} files are there and checked", file=sys.stderr)
+        print(
+            f"Fetching Apache Kafka: all {len(missing)} files are there and checked",
+            file=sys.stderr,
+        )
 
 
 def _fetched(coordinates: str, scratch: Path, fetch: Fetch) -> Path:
     try:
         return fetch(coordinates, scratch)
-    except (OSError, RuntimeError) as problem:  # requests' errors are OSErrors, jgo's are RuntimeErrors
+    except (
+        OSError,
+        RuntimeError,
+    ) as problem:  # requests' errors are OSErrors, jgo's are RuntimeErrors
         raise SandboxError(
             f"could not fetch {file_name(coordinates)}: {type(problem).__name__}: {str(problem)[:300]}. The sandbox needs "
             "the network once, to fetch Apache Kafka from a Maven repository; what has come is kept, so run again "
@@ -137,10 +153,14 @@ def _fetch_with_jgo(coordinates: str, folder: Path) -> Path:
 
     group, artifact, version = coordinates.split(":")
     settings = GlobalSettings.load()
-    context = MavenContext(repo_cache=folder, local_repos=[], remote_repos=settings.repositories or None, timeout=30)
+    context = MavenContext(
+        repo_cache=folder, local_repos=[], remote_repos=settings.repositories or None, timeout=30
+    )
     found = context.project(group, artifact).at_version(version).artifact()
     local = settings.repo_cache / found.component.path_prefix / found.filename
-    if local.is_file():  # Maven, or another program, has it already; its sum is checked all the same
+    if (
+        local.is_file()
+    ):  # Maven, or another program, has it already; its sum is checked all the same
         return Path(shutil.copy(local, folder))
     return Path(found.resolve())
 
@@ -182,9 +202,13 @@ def _lines(known: dict[str, dict[str, str]]) -> Iterable[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Fetch the sandbox's Apache Kafka, or renew its checksums.")
+    parser = argparse.ArgumentParser(
+        description="Fetch the sandbox's Apache Kafka, or renew its checksums."
+    )
     parser.add_argument("version", nargs="?", default=VERSION)
-    parser.add_argument("--write", action="store_true", help="resolve the version's jars and rewrite jars.txt")
+    parser.add_argument(
+        "--write", action="store_true", help="resolve the version's jars and rewrite jars.txt"
+    )
     options = parser.parse_args()
     if options.write:
         _write_sums(options.version)

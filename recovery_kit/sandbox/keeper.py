@@ -64,7 +64,9 @@ def _serve(listener: socket.socket, first: socket.socket, folder: Path, children
         for key, _ in selector.select():
             if key.fileobj is listener:
                 _accept(listener, selector, leases)
-            elif isinstance(key.fileobj, socket.socket) and not _hear(key.fileobj, leases, folder, children):
+            elif isinstance(key.fileobj, socket.socket) and not _hear(
+                key.fileobj, leases, folder, children
+            ):
                 selector.unregister(key.fileobj)
                 key.fileobj.close()
                 del leases[key.fileobj]
@@ -72,7 +74,9 @@ def _serve(listener: socket.socket, first: socket.socket, folder: Path, children
         _accept(listener, selector, leases)
 
 
-def _accept(listener: socket.socket, selector: selectors.BaseSelector, leases: dict[socket.socket, bytes]) -> None:
+def _accept(
+    listener: socket.socket, selector: selectors.BaseSelector, leases: dict[socket.socket, bytes]
+) -> None:
     try:
         while True:
             _admit(listener.accept()[0], selector, leases)
@@ -80,7 +84,9 @@ def _accept(listener: socket.socket, selector: selectors.BaseSelector, leases: d
         return
 
 
-def _admit(lease: socket.socket, selector: selectors.BaseSelector, leases: dict[socket.socket, bytes]) -> None:
+def _admit(
+    lease: socket.socket, selector: selectors.BaseSelector, leases: dict[socket.socket, bytes]
+) -> None:
     lease.setblocking(True)
     leases[lease] = b""
     selector.register(lease, selectors.EVENT_READ)
@@ -94,7 +100,9 @@ def _reply(lease: socket.socket, answer: dict[str, Any]) -> None:
         return
 
 
-def _hear(lease: socket.socket, leases: dict[socket.socket, bytes], folder: Path, children: Children) -> bool:
+def _hear(
+    lease: socket.socket, leases: dict[socket.socket, bytes], folder: Path, children: Children
+) -> bool:
     """Read from one lease and answer its whole lines; False when it has been let go."""
     try:
         received = lease.recv(1 << 16)
@@ -111,7 +119,9 @@ def _hear(lease: socket.socket, leases: dict[socket.socket, bytes], folder: Path
     return bool(received)
 
 
-def _start(folder: Path, children: Children, *, name: str, argv: list[str], log: str) -> dict[str, Any]:
+def _start(
+    folder: Path, children: Children, *, name: str, argv: list[str], log: str
+) -> dict[str, Any]:
     running = children.get(name)
     if running is not None and running.poll() is None:
         raise ValueError(f"{name} is already running")
@@ -136,7 +146,11 @@ def _status(_folder: Path, children: Children) -> dict[str, Any]:
     return {name: {"pid": child.pid, "code": child.poll()} for name, child in children.items()}
 
 
-DO: dict[str, Callable[..., dict[str, Any]]] = {"start": _start, "signal": _signal, "status": _status}
+DO: dict[str, Callable[..., dict[str, Any]]] = {
+    "start": _start,
+    "signal": _signal,
+    "status": _status,
+}
 
 
 def _die_with_keeper() -> Callable[[], None] | None:

@@ -27,7 +27,9 @@ from typing import Any
 from recovery_kit.errors import SandboxError
 from recovery_kit.sandbox import keeper
 
-_LONGEST = 103 - len("/kafka-abcdefgh/lease")  # bytes that leave room for a socket: macOS allows 103, Linux 107
+_LONGEST = 103 - len(
+    "/kafka-abcdefgh/lease"
+)  # bytes that leave room for a socket: macOS allows 103, Linux 107
 
 
 class Lease:
@@ -81,7 +83,9 @@ class Lease:
 
 
 def _gone(folder: Path) -> SandboxError:
-    return SandboxError(f"the sandbox in {folder} has ended (its keeper process is gone); start a new one")
+    return SandboxError(
+        f"the sandbox in {folder} has ended (its keeper process is gone); start a new one"
+    )
 
 
 def new() -> Lease:
@@ -96,7 +100,9 @@ def new() -> Lease:
     with locked(parent / "lock"):
         _sweep(parent)
         folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=parent))
-        alive = os.open(folder, os.O_RDONLY)  # the keeper inherits this descriptor, and with it the lock
+        alive = os.open(
+            folder, os.O_RDONLY
+        )  # the keeper inherits this descriptor, and with it the lock
         _lock(alive)
     ours, theirs = socket.socketpair()
     try:
@@ -140,7 +146,11 @@ def runtime_folder() -> Path:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    if (
+        not stat.S_ISDIR(found.st_mode)
+        or found.st_uid != os.getuid()
+        or stat.S_IMODE(found.st_mode) & 0o077
+    ):
         raise SandboxError(
             f"{folder} is not a folder that only you can enter (mode {stat.filemode(found.st_mode)}, owner "
             f"{found.st_uid}, you are {os.getuid()}); remove it, or set TMPDIR to a folder of your own"
@@ -170,7 +180,9 @@ def locked(path: Path, *, timeout: float = 600.0, waiting: str = "") -> Iterator
     with path.open("ab") as file:
         while not _lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise SandboxError(f"another process has held {path} for {timeout:.0f} s; end it and run again")
+                raise SandboxError(
+                    f"another process has held {path} for {timeout:.0f} s; end it and run again"
+                )
             if waiting:
                 print(waiting, file=sys.stderr, flush=True)
                 waiting = ""

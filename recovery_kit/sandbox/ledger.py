@@ -95,7 +95,8 @@ def make_events(rng: random.Random, count: int, accounts: int) -> list[Event]:
     """What happened, by time. A few accounts are busy and most are not; the last one opens in the last half minute."""
     busy = list(_running(1 / (rank + 6) for rank in range(accounts - 1)))
     made = [
-        _event(rng, bisect.bisect_left(busy, rng.random() * busy[-1]) + 1, _busy_time(rng)) for _ in range(count - 3)
+        _event(rng, bisect.bisect_left(busy, rng.random() * busy[-1]) + 1, _busy_time(rng))
+        for _ in range(count - 3)
     ]
     made += [_event(rng, accounts, START + SPAN - part * 8_000) for part in (3, 2, 1)]
     return sorted(made, key=lambda event: (event.time, event.id))
@@ -155,9 +156,16 @@ def _hex(rng: random.Random, digits: int) -> str:
 def _deliver(rng: random.Random, event: Event, partitions: int) -> Delivery:
     """Most messages come within the tenth of a second; one in a hundred takes seconds."""
     created = event.time + int(rng.random() * 25)
-    arrival = created + 2 + int(rng.random() * 60) + (int(rng.random() * 4_000) if rng.random() < 0.01 else 0)
+    arrival = (
+        created
+        + 2
+        + int(rng.random() * 60)
+        + (int(rng.random() * 4_000) if rng.random() < 0.01 else 0)
+    )
     partition = partition_of(event.account, partitions)
-    return Delivery(arrival, Record(partition, event.account.encode(), payload(event, rng), created), event)
+    return Delivery(
+        arrival, Record(partition, event.account.encode(), payload(event, rng), created), event
+    )
 
 
 def _again(delivery: Delivery, *, after: int, copy: str, partition: int | None = None) -> Delivery:
@@ -168,18 +176,26 @@ def _again(delivery: Delivery, *, after: int, copy: str, partition: int | None =
     return delivery._replace(arrival=delivery.arrival + after, record=record, copy=copy)
 
 
-def _redeliveries(rng: random.Random, log: Sequence[Delivery], partitions: int) -> Iterator[Delivery]:
+def _redeliveries(
+    rng: random.Random, log: Sequence[Delivery], partitions: int
+) -> Iterator[Delivery]:
     """Copies of one message in fifty, soon after it; one in twenty-five of them in another partition."""
     for delivery in log:
         if rng.random() < 0.02 and delivery.arrival < START + SPAN - 10 * MINUTE:
-            elsewhere = (delivery.record.partition + 1) % partitions if rng.random() < 0.04 else None
+            elsewhere = (
+                (delivery.record.partition + 1) % partitions if rng.random() < 0.04 else None
+            )
             after = 200 + int(rng.random() ** 2 * 90_000)
             yield _again(delivery, after=after, copy="redelivery", partition=elsewhere)
 
 
 def _batch(log: Sequence[Delivery]) -> list[Delivery]:
     """A whole batch that a producer sent again: the messages of one partition from BATCH_AFTER on."""
-    there = [d for d in log if d.record.partition == BATCH_PARTITION and d.arrival >= BATCH_AFTER and not d.copy]
+    there = [
+        d
+        for d in log
+        if d.record.partition == BATCH_PARTITION and d.arrival >= BATCH_AFTER and not d.copy
+    ]
     first = sorted(there, key=lambda delivery: delivery.arrival)[:BATCH_SIZE]
     return [_again(delivery, after=BATCH_DELAY, copy="batch") for delivery in first]
 
@@ -187,30 +203,42 @@ def _batch(log: Sequence[Delivery]) -> list[Delivery]:
 def _conflicts(rng: random.Random, log: Sequence[Delivery], partitions: int) -> Iterator[Delivery]:
     """Twelve ids that are used twice, with another amount; for two of them on another account."""
     copied = {delivery.event.id for delivery in log if delivery.copy and delivery.event}
-    early = [d for d in log if d.arrival < START + 120 * MINUTE and d.event and d.event.id not in copied]
+    early = [
+        d for d in log if d.arrival < START + 120 * MINUTE and d.event and d.event.id not in copied
+    ]
     for number in range(min(12, len(early))):
         event = early.pop(int(rng.random() * len(early))).event
         assert event is not None
         account = account_name(1 + number) if number < 2 else event.account
-        other = event._replace(cents=event.cents + 100 * (1 + int(rng.random() * 80)), account=account)
-        delivered = _deliver(rng, other._replace(time=event.time + 5_000 + int(rng.random() * 60_000)), partitions)
+        other = event._replace(
+            cents=event.cents + 100 * (1 + int(rng.random() * 80)), account=account
+        )
+        delivered = _deliver(
+            rng, other._replace(time=event.time + 5_000 + int(rng.random() * 60_000)), partitions
+        )
         yield delivered._replace(copy="conflict")
 
 
 def _tombstones(rng: random.Random, accounts: int, partitions: int) -> Iterator[Delivery]:
     for _ in range(24):
         account, time = account_name(1 + int(rng.random() * accounts)), _busy_time(rng)
-        yield Delivery(time + 5, Record(partition_of(account, partitions), account.encode(), None, time), None)
+        yield Delivery(
+            time + 5, Record(partition_of(account, partitions), account.encode(), None, time), None
+        )
 
 
-def _unreadable(rng: random.Random, happened: Sequence[Event], partitions: int) -> Iterator[Delivery]:
+def _unreadable(
+    rng: random.Random, happened: Sequence[Event], partitions: int
+) -> Iterator[Delivery]:
     """Four messages of each kind that nobody can read; none of them was ever delivered in a form that can be."""
     for spoil in UNREADABLE.values():
         for _ in range(4):
             event = happened[int(rng.random() * len(happened))]._replace(id=_hex(rng, 16))
             good = _deliver(rng, event, partitions)
             assert good.record.value is not None
-            yield good._replace(record=good.record._replace(value=spoil(good.record.value, event)), event=None)
+            yield good._replace(
+                record=good.record._replace(value=spoil(good.record.value, event)), event=None
+            )
 
 
 UNREADABLE: dict[str, Callable[[bytes, Event], bytes]] = {
@@ -219,12 +247,24 @@ UNREADABLE: dict[str, Callable[[bytes, Event], bytes]] = {
     "empty": lambda _, __: b"",
     "not UTF-8": lambda text, _: text.replace(b'"EUR"', b'"\xa4\xff"'),
     "an array": lambda text, _: b"[" + text + b"]",
-    "no value": lambda text, event: text.replace(b'"value":' + money(event.cents).encode() + b",", b""),
-    "null value": lambda text, event: text.replace(b":" + money(event.cents).encode() + b",", b":null,"),
-    "not a number": lambda text, event: text.replace(b":" + money(event.cents).encode() + b",", b":NaN,"),
-    "three decimals": lambda text, event: text.replace(b":" + money(event.cents).encode() + b",", b":10.125,"),
-    "no account": lambda text, event: text.replace(b'"account":"' + event.account.encode() + b'",', b""),
+    "no value": lambda text, event: text.replace(
+        b'"value":' + money(event.cents).encode() + b",", b""
+    ),
+    "null value": lambda text, event: text.replace(
+        b":" + money(event.cents).encode() + b",", b":null,"
+    ),
+    "not a number": lambda text, event: text.replace(
+        b":" + money(event.cents).encode() + b",", b":NaN,"
+    ),
+    "three decimals": lambda text, event: text.replace(
+        b":" + money(event.cents).encode() + b",", b":10.125,"
+    ),
+    "no account": lambda text, event: text.replace(
+        b'"account":"' + event.account.encode() + b'",', b""
+    ),
     "empty id": lambda text, event: text.replace(event.id.encode(), b""),
-    "unknown type": lambda text, event: text.replace(f'"type":"{event.type}"'.encode(), b'"type":"transfer"'),
+    "unknown type": lambda text, event: text.replace(
+        f'"type":"{event.type}"'.encode(), b'"type":"transfer"'
+    ),
 }
 """Kinds of unreadable message: what makes one out of a good message and its event."""

@@ -60,7 +60,9 @@ def choose_ports(brokers: int, listeners: Sequence[str]) -> tuple[Node, ...]:
         if _can_bind(port):
             ports.add(port)
     free = iter(ports)
-    return tuple(Node(number, {name: next(free) for name in listeners}) for number in range(1, brokers + 1))
+    return tuple(
+        Node(number, {name: next(free) for name in listeners}) for number in range(1, brokers + 1)
+    )
 
 
 def _settings(node: Node, nodes: Sequence[Node], data: Path) -> dict[str, object]:
@@ -70,12 +72,18 @@ def _settings(node: Node, nodes: Sequence[Node], data: Path) -> dict[str, object
     return {
         "process.roles": "broker,controller",
         "node.id": node.number,
-        "controller.quorum.voters": ",".join(f"{n.number}@{HOST}:{n.ports['CONTROLLER']}" for n in nodes),
+        "controller.quorum.voters": ",".join(
+            f"{n.number}@{HOST}:{n.ports['CONTROLLER']}" for n in nodes
+        ),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in node.ports.items()),
-        "advertised.listeners": ",".join(f"{name}://{HOST}:{node.ports[name]}" for name in protocols),
-        "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in protocols)]),
+        "advertised.listeners": ",".join(
+            f"{name}://{HOST}:{node.ports[name]}" for name in protocols
+        ),
+        "listener.security.protocol.map": ",".join(
+            ["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in protocols)]
+        ),
         "log.dirs": data,
         # Records of a past day must stay; a retention by time would remove them at its next round.
         "log.retention.ms": -1,
@@ -137,7 +145,9 @@ def _registered(node: Node) -> bool:
 
     try:
         server = f"{HOST}:{node.ports['PLAINTEXT']}"
-        with KafkaAdminClient(bootstrap_servers=server, bootstrap_timeout_ms=5_000, request_timeout_ms=5_000) as admin:
+        with KafkaAdminClient(
+            bootstrap_servers=server, bootstrap_timeout_ms=5_000, request_timeout_ms=5_000
+        ) as admin:
             brokers = admin.describe_cluster()["brokers"]
     except KafkaError:
         return False
@@ -151,7 +161,11 @@ _REASONS = (
         "the machine has too little memory for it; free some, or give another heap_mb",
         SandboxError,
     ),
-    (r"No space left on device", "the disk is full; free some, or set TMPDIR to a folder on another", SandboxError),
+    (
+        r"No space left on device",
+        "the disk is full; free some, or set TMPDIR to a folder on another",
+        SandboxError,
+    ),
     (r"ConfigException", "a setting given as config is not accepted", SandboxError),
 )
 

@@ -131,4 +131,6 @@ def _start(*, progress: bool) -> Demo:
 
 def _demo(held: lease.Lease, bootstrap_servers: str) -> Demo:
     expected, processed = held.folder / "expected.csv", held.folder / "processed.csv"
-    return Demo(bootstrap_servers, incident.TOPIC, incident.schema(), expected, processed, held.folder, held)
+    return Demo(
+        bootstrap_servers, incident.TOPIC, incident.schema(), expected, processed, held.folder, held
+    )

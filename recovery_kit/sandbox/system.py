@@ -13,7 +13,15 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from recovery_kit.sandbox.ledger import BATCH_PARTITION, MINUTE, SPAN, START, Delivery, Event, account_name
+from recovery_kit.sandbox.ledger import (
+    BATCH_PARTITION,
+    MINUTE,
+    SPAN,
+    START,
+    Delivery,
+    Event,
+    account_name,
+)
 
 LOST = BATCH_PARTITION, START + 160 * MINUTE, START + 172 * MINUTE
 """Partition, from, until (epoch ms): deliveries that were never applied."""
@@ -43,7 +51,9 @@ class Cause(NamedTuple):
     event_id: str
 
 
-def consume(rng: random.Random, log: Sequence[Delivery], *, accounts: int) -> tuple[list[Applied], list[Cause]]:
+def consume(
+    rng: random.Random, log: Sequence[Delivery], *, accounts: int
+) -> tuple[list[Applied], list[Cause]]:
     """The journal of what the system applied, in its order, and every mistake in it."""
     newest = account_name(accounts)
     lagging = next(d.record.partition for d in log if d.event and d.event.account == newest)
@@ -54,7 +64,10 @@ def consume(rng: random.Random, log: Sequence[Delivery], *, accounts: int) -> tu
     skipped: dict[str, tuple[str, Event]] = {}
     clock = START
     for delivery in log:
-        event, clock = delivery.event, max(clock + 1, delivery.arrival + 20 + int(rng.random() * 200))
+        event, clock = (
+            delivery.event,
+            max(clock + 1, delivery.arrival + 20 + int(rng.random() * 200)),
+        )
         if event is None or (event.id in applied and delivery.copy != "batch"):
             continue
         if why := _not_seen(delivery, lagging):
@@ -66,7 +79,11 @@ def consume(rng: random.Random, log: Sequence[Delivery], *, accounts: int) -> tu
         if event.id in applied:
             causes.append(Cause(event.account, "applied twice", effect, event.id))
         elif delivery.copy == "conflict" and event.id in kept_later:
-            causes.append(Cause(event.account, "kept the later", effect - kept_later[event.id].effect, event.id))
+            causes.append(
+                Cause(
+                    event.account, "kept the later", effect - kept_later[event.id].effect, event.id
+                )
+            )
         elif event.type == "refund" and RELEASE[0] <= clock < RELEASE[1]:
             causes.append(Cause(event.account, "wrong sign", -2 * effect, event.id))
             effect = -effect
@@ -75,7 +92,11 @@ def consume(rng: random.Random, log: Sequence[Delivery], *, accounts: int) -> tu
             effect = 100 * effect
         applied.add(event.id)
         journal.append(Applied(event.id, event.account, effect, clock))
-    causes += [Cause(e.account, why, -e.effect, e.id) for e_id, (why, e) in skipped.items() if e_id not in applied]
+    causes += [
+        Cause(e.account, why, -e.effect, e.id)
+        for e_id, (why, e) in skipped.items()
+        if e_id not in applied
+    ]
     _by_hand(causes, journal, accounts)
     return journal, causes
 
@@ -96,8 +117,14 @@ def _singled_out(rng: random.Random, log: Sequence[Delivery]) -> tuple[set[str],
     later = {d.event.id: d.event for d in log if d.copy == "conflict" and d.event}
     firsts = [d.event for d in log if d.event and not d.copy and d.event.id in later]
     kept = {e.id: e for e in [e for e in firsts if e.account == later[e.id].account][:4]}
-    plain = [d.event for d in log if d.event and d.event.id not in copied and d.event.type != "refund"]
-    seen = [e for e in plain if e.time < LOST[1] - MINUTE or LOST[2] < e.time < START + SPAN - 2 * MINUTE]
+    plain = [
+        d.event for d in log if d.event and d.event.id not in copied and d.event.type != "refund"
+    ]
+    seen = [
+        e
+        for e in plain
+        if e.time < LOST[1] - MINUTE or LOST[2] < e.time < START + SPAN - 2 * MINUTE
+    ]
     small = [e for e in seen if 1_000 <= e.cents < 6_000]
     return {small[int(rng.random() * len(small))].id for _ in range(7)}, kept
 
@@ -109,7 +136,9 @@ def _by_hand(causes: list[Cause], journal: list[Applied], accounts: int) -> None
     right = [line.key for line in journal if line.key not in wrong]
     keys = [*hurt[:1], *hurt[-1:], *right[:1], *right[-1:], account_name(accounts + 117)]
     time = max(line.time for line in journal)
-    for number, (key, cents) in enumerate(zip(keys, (15_000, -8_000, 5_000, -2_000, 10_000), strict=False), start=1):
+    for number, (key, cents) in enumerate(
+        zip(keys, (15_000, -8_000, 5_000, -2_000, 10_000), strict=False), start=1
+    ):
         line = Applied(f"manual-{number:04d}", key, cents, time + number * MINUTE)
         journal.append(line)
         causes.append(Cause(key, "by hand", cents, line.event_id))

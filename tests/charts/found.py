@@ -29,7 +29,16 @@ HOSTILE = [
 # Each key has one event a minute for an hour, on the partition that its place gives.
 KEYS = ["a", "b", "c", "d"]
 LOG: list[Event] = [
-    (f"{key}{minute}", "add", f"{minute + 1}.25", key, minute * MINUTE, "t", at % 2, at // 2 * 60 + minute)
+    (
+        f"{key}{minute}",
+        "add",
+        f"{minute + 1}.25",
+        key,
+        minute * MINUTE,
+        "t",
+        at % 2,
+        at // 2 * 60 + minute,
+    )
     for at, key in enumerate(KEYS)
     for minute in range(60)
 ]
@@ -61,7 +70,9 @@ def replay_of(table: pa.Table, *, rejects: list[int] = (), verdict: str = "compl
         }
         for row in sorted(counts, key=lambda row: row["partition"])
     ]  # fmt: skip
-    shape = pa.schema([(n, pa.string() if n in ("topic", "verdict") else pa.int64()) for n in COVERAGE])
+    shape = pa.schema(
+        [(n, pa.string() if n in ("topic", "verdict") else pa.int64()) for n in COVERAGE]
+    )
     return Replay(
         events=to_pandas(table),
         rejects=to_pandas(bad),
@@ -93,7 +104,9 @@ def processed_of(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
     )
 
 
-def found(*, rename: dict[str, str] | None = None, form: str = "pandas", verdict: str = "complete") -> Found:
+def found(
+    *, rename: dict[str, str] | None = None, form: str = "pandas", verdict: str = "complete"
+) -> Found:
     """The log above, and a system that missed a10, applied b20 twice, c30 with the wrong sign, and changed c by hand."""
     return _found(tuple((rename or {}).items()), form, verdict)
 
@@ -101,7 +114,10 @@ def found(*, rename: dict[str, str] | None = None, form: str = "pandas", verdict
 @cache
 def _found(rename: tuple[tuple[str, str], ...], form: str, verdict: str) -> Found:
     names = dict(rename)
-    log = [(names.get(row[3], row[3]) + row[0][1:], *row[1:3], names.get(row[3], row[3]), *row[4:]) for row in LOG]
+    log = [
+        (names.get(row[3], row[3]) + row[0][1:], *row[1:3], names.get(row[3], row[3]), *row[4:])
+        for row in LOG
+    ]
     again = [(*row[:5], *row[5:7], 200 + at) for at, row in enumerate(log[:6])]
     conflict = (*log[7][:2], "99.99", *log[7][3:7], 300)
     table = events([*log, *again, conflict])  # type: ignore[list-item]
@@ -112,7 +128,9 @@ def _found(rename: tuple[tuple[str, str], ...], form: str, verdict: str) -> Foun
     sums["c"] += 5
     applied = [(names.get(i[0], i[0]) + i[1:], e, minute) for i, e, minute in wrong]
     applied.append(("by hand", "5.00", 40))
-    expected = pd.DataFrame({"key": [names.get(k, k) for k in KEYS], "total": [sums[k] for k in KEYS]})
+    expected = pd.DataFrame(
+        {"key": [names.get(k, k) for k in KEYS], "total": [sums[k] for k in KEYS]}
+    )
     replay = replay_of(table, rejects=[3, 3, 55], verdict=verdict)
     r = reconcile(totals(d.unique), expected, replay=replay)
     return Found(replay, d, r, processed_of(applied))

@@ -21,18 +21,27 @@ def times(ms: list[int]) -> pl.Series:
     return pl.Series("time", ms, pl.Int64).cast(pl.Datetime("ms", "UTC"))
 
 
-@given(st.lists(st.integers(columns._FIRST, columns._LAST), min_size=1, max_size=40), st.integers(3, 90))
+@given(
+    st.lists(st.integers(columns._FIRST, columns._LAST), min_size=1, max_size=40),
+    st.integers(3, 90),
+)
 def test_bins_are_few_round_and_hold_every_time_or_say_so(ms: list[int], most: int) -> None:
     over = columns.bins(times(ms), most)
     assert 1 <= over.count <= most
     assert over.start % over.step == 0
     placed = times(ms).to_frame().select(over.place()).to_series().to_list()
-    assert placed == [at if 0 <= (at := (t - over.start) // over.step) < over.count else None for t in ms]
+    assert placed == [
+        at if 0 <= (at := (t - over.start) // over.step) < over.count else None for t in ms
+    ]
     clamped = times(ms).to_frame().select(over.place(clamp=True)).to_series()
     assert clamped.is_between(0, over.count - 1).all()
 
 
-@given(st.integers(0, 10**12), st.integers(1, 10**9), st.lists(st.floats(0, 1), min_size=25, max_size=40))
+@given(
+    st.integers(0, 10**12),
+    st.integers(1, 10**9),
+    st.lists(st.floats(0, 1), min_size=25, max_size=40),
+)
 def test_only_rare_and_far_times_are_left_out(start: int, span: int, parts: list[float]) -> None:
     ms = [start + int(part * span) for part in parts]
     wild = [start - 10**11 - 40 * span, start + 10**11 + 40 * span]
@@ -44,7 +53,14 @@ def test_only_rare_and_far_times_are_left_out(start: int, span: int, parts: list
 
 @pytest.mark.parametrize(
     ("span", "duration"),
-    [(50, "1 ms"), (3_000, "100 ms"), (60_000, "2 s"), (3_600_000, "2 min"), (6 * 3_600_000, "10 min"), (10**9, "6 h")],
+    [
+        (50, "1 ms"),
+        (3_000, "100 ms"),
+        (60_000, "2 s"),
+        (3_600_000, "2 min"),
+        (6 * 3_600_000, "10 min"),
+        (10**9, "6 h"),
+    ],
 )
 def test_a_bin_lasts_a_round_time(span: int, duration: str) -> None:
     over = columns.bins(times([NOON, NOON + span]))
@@ -53,7 +69,9 @@ def test_a_bin_lasts_a_round_time(span: int, duration: str) -> None:
 
 def test_a_moment_is_in_utc_and_as_exact_as_the_bins_are() -> None:
     assert columns.Bins(NOON, 1_000, 2).moment(1) == "2026-03-02 12:00:01Z"
-    assert columns.Bins(NOON, 5, 2).span == "from 2026-03-02 12:00:00.000Z to 2026-03-02 12:00:00.010Z"
+    assert (
+        columns.Bins(NOON, 5, 2).span == "from 2026-03-02 12:00:00.000Z to 2026-03-02 12:00:00.010Z"
+    )
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("abcdefgh"), AMOUNTS), max_size=12)
@@ -86,14 +104,24 @@ def test_deltas_are_applied_less_recovered_event_by_event(
     for event_id, effect in [*applied, *((i, -e) for i, e in log.items())]:
         expected[event_id] += effect
     found = columns.deltas(unique, processed).rows(named=True)
-    here = {row["owner"].removeprefix("key of "): row for row in found if row["partition"] is not None}
-    gone = {row["owner"].removeprefix("not in the log: "): row for row in found if row["partition"] is None}
-    assert {i: row["delta"] for i, row in (here | gone).items()} == {i: e for i, e in expected.items() if e}
+    here = {
+        row["owner"].removeprefix("key of "): row for row in found if row["partition"] is not None
+    }
+    gone = {
+        row["owner"].removeprefix("not in the log: "): row
+        for row in found
+        if row["partition"] is None
+    }
+    assert {i: row["delta"] for i, row in (here | gone).items()} == {
+        i: e for i, e in expected.items() if e
+    }
     assert set(here) <= set(log)
     assert not set(gone) & set(log)
     noon = EPOCH + timedelta(milliseconds=NOON)
     assert {row["time"] for row in here.values()} <= {noon}
-    assert {row["time"] for row in gone.values()} <= {noon + timedelta(milliseconds=7) if timed else None}
+    assert {row["time"] for row in gone.values()} <= {
+        noon + timedelta(milliseconds=7) if timed else None
+    }
 
 
 def test_ids_without_effects_count_as_applied_the_way_the_log_says() -> None:

@@ -40,7 +40,13 @@ def test_every_status_has_its_bar_and_its_count() -> None:
     ]
     chart = charts.statuses(reconcile(totals(to_pandas(events(log))), expected))
     ax = chart.axes[0]
-    bars = dict(zip([t.get_text() for t in ax.get_yticklabels()], [b.get_width() for b in ax.patches], strict=True))
+    bars = dict(
+        zip(
+            [t.get_text() for t in ax.get_yticklabels()],
+            [b.get_width() for b in ax.patches],
+            strict=True,
+        )
+    )
     assert bars == {
         "matched": 1,
         "diverged": 1,
@@ -57,7 +63,10 @@ def test_what_cannot_be_settled_is_not_called_matched() -> None:
     assert title == "4 of 4 keys cannot be settled; the replay is not complete, but raced"
 
 
-@given(st.lists(st.decimals("-1e24", "1e24", places=2).filter(bool), min_size=1, max_size=30), st.integers(1, 30))
+@given(
+    st.lists(st.decimals("-1e24", "1e24", places=2).filter(bool), min_size=1, max_size=30),
+    st.integers(1, 30),
+)
 @settings(max_examples=15, deadline=None)
 def test_bars_are_the_largest_differences_in_order(amounts: list[Decimal], most: int) -> None:
     ax = charts.largest(differences(amounts), most=most).axes[0]
@@ -73,7 +82,10 @@ def test_bars_of_each_status_have_a_hatch_of_their_own() -> None:
     expected = pd.DataFrame({"key": ["a", "z"], "total": ["9.00", "3.00"]})
     log = [("1", "add", "1.00", "a", 0, "t", 0, 0), ("2", "add", "5.00", "b", 0, "t", 0, 1)]
     chart = charts.largest(reconcile(totals(to_pandas(events(log))), expected))
-    bars = {t.get_text(): b for t, b in zip(chart.axes[0].get_yticklabels(), chart.axes[0].patches, strict=True)}
+    bars = {
+        t.get_text(): b
+        for t, b in zip(chart.axes[0].get_yticklabels(), chart.axes[0].patches, strict=True)
+    }
     assert {name: bar.get_width() for name, bar in bars.items()} == {"a": 8.0, "b": -5.0, "z": 3.0}
     assert len({bar.get_hatch() for bar in bars.values()}) == 3
     assert [t.get_text() for t in chart.legends[0].get_texts()] == [
@@ -84,7 +96,9 @@ def test_bars_of_each_status_have_a_hatch_of_their_own() -> None:
 
 
 def test_names_cut_short_keep_both_their_ends() -> None:
-    expected = pd.DataFrame({"key": ["tenant-" + "0" * 50 + end for end in ("1", "2")], "total": ["1", "2"]})
+    expected = pd.DataFrame(
+        {"key": ["tenant-" + "0" * 50 + end for end in ("1", "2")], "total": ["1", "2"]}
+    )
     chart = charts.largest(reconcile(totals(to_pandas(events([]))), expected))
     names = [t.get_text() for t in chart.axes[0].get_yticklabels()]
     assert names == ["tenant-0000000…0000000000002", "tenant-0000000…0000000000001"]
@@ -99,7 +113,9 @@ def test_the_distribution_counts_every_difference_between_its_edges(amounts: lis
     edges = edges_of(amounts)
     for name, sign in (("less", -1), ("more", 1)):
         sizes = [sign * a for a in amounts if sign * a > 0]
-        assert counted[name] == [sum(low <= s < high for s in sizes) for low, high in pairwise(edges)]
+        assert counted[name] == [
+            sum(low <= s < high for s in sizes) for low, high in pairwise(edges)
+        ]
     labels = [t.get_text() for t in ax.texts]
     assert sorted(labels) == sorted(f"{n}" if n else "" for n in counted["less"] + counted["more"])
 
@@ -109,7 +125,9 @@ def edges_of(amounts: list[Decimal]) -> list[Decimal]:
     least, largest = min(map(abs, amounts)), max(map(abs, amounts))
     steps = (1, 2, 5) if largest.adjusted() - least.adjusted() < 4 else (1,)
     made = [Decimal(step).scaleb(decade) for decade in range(-3, 18) for step in steps]
-    return [e for e, after in pairwise(made) if after > least and made[made.index(e) - 1] <= largest]
+    return [
+        e for e, after in pairwise(made) if after > least and made[made.index(e) - 1] <= largest
+    ]
 
 
 def test_keys_that_diverge_in_their_counts_alone_are_said() -> None:
@@ -123,5 +141,10 @@ def test_without_expected_totals_no_chart_says_that_keys_agree() -> None:
     unique = events([("1", "add", "1.00", "a", 0, "t", 0, 0)])
     r = reconcile(totals(unique), None)
     assert charts.statuses(r).alt.startswith("1 key recovered, and nothing to compare with")
-    for fig in (charts.largest(r), charts.distribution(r), charts.running(unique, r), charts.where_in_log(unique, r)):
+    for fig in (
+        charts.largest(r),
+        charts.distribution(r),
+        charts.running(unique, r),
+        charts.where_in_log(unique, r),
+    ):
         assert "No expected totals were given" in fig.alt

@@ -35,7 +35,9 @@ EVERY: dict[str, Callable[[Found], Chart]] = {
     "statuses": lambda f: charts.statuses(f.r),
     "largest": lambda f: charts.largest(f.r),
     "distribution": lambda f: charts.distribution(f.r),
-    "divergence_over_time": lambda f: charts.divergence_over_time(f.unique, f.r, processed=f.processed),
+    "divergence_over_time": lambda f: charts.divergence_over_time(
+        f.unique, f.r, processed=f.processed
+    ),
     "divergence_over_time, no list": lambda f: charts.divergence_over_time(f.unique, f.r),
     "running": lambda f: charts.running(f.unique, f.r, processed=f.processed),
     "running, no list": lambda f: charts.running(f.unique, f.r),
@@ -74,7 +76,9 @@ def test_it_shows_the_title_and_alt_text_everywhere_a_notebook_looks(name: str) 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_labels_stay_inside_the_picture_and_apart(name: str) -> None:
-    chart = EVERY[name](found(rename=dict(zip(KEYS, ["W" * 90, "Ẅ" * 90, "$x^2$", "م" * 90], strict=True))))
+    chart = EVERY[name](
+        found(rename=dict(zip(KEYS, ["W" * 90, "Ẅ" * 90, "$x^2$", "م" * 90], strict=True)))
+    )
     chart.draw_without_rendering()
     whole = chart.bbox
     titles = (
@@ -89,14 +93,18 @@ def test_labels_stay_inside_the_picture_and_apart(name: str) -> None:
             texts = [t for t in ticks.get_ticklabels() if t.get_text()]
             boxes = [t.get_window_extent() for t in texts]
             shown = [
-                b for b in boxes if ax.bbox.x0 - b.width - 20 <= b.x0 <= ax.bbox.x1 and whole.y0 <= b.y0 <= whole.y1
+                b
+                for b in boxes
+                if ax.bbox.x0 - b.width - 20 <= b.x0 <= ax.bbox.x1 and whole.y0 <= b.y0 <= whole.y1
             ]
             for box, after in pairwise(shown):
                 assert not box.overlaps(after), [t.get_text() for t in texts]
             assert all(box.x0 >= whole.x0 - 1 for box in shown)
 
 
-@pytest.mark.parametrize("name", ["conflicts", "largest", "running"])  # those that show names out of messages
+@pytest.mark.parametrize(
+    "name", ["conflicts", "largest", "running"]
+)  # those that show names out of messages
 @pytest.mark.parametrize("at", range(0, len(HOSTILE), 4))
 def test_hostile_names_are_drawn_as_text(name: str, at: int) -> None:
     given = dict(zip(KEYS, HOSTILE[at : at + 4], strict=True))
@@ -114,7 +122,9 @@ def test_it_is_legible_without_colour(name: str) -> None:
     for ax in chart.axes:
         looks = [
             (h.get_hatch() if hasattr(h, "get_hatch") else (h.get_linestyle(), h.get_marker()))
-            for h in (c[0] if hasattr(c, "patches") else c for c in ax.get_legend_handles_labels()[0])
+            for h in (
+                c[0] if hasattr(c, "patches") else c for c in ax.get_legend_handles_labels()[0]
+            )
         ]
         assert len(set(map(str, looks))) == len(looks)
 
@@ -143,7 +153,10 @@ def _without_difference() -> Found:
     d = dedup(to_pandas(table))
     t = totals(d.unique)
     return Found(
-        replay_of(table), d, reconcile(t, t.table[["key", "total"]]), processed_of([(r[0], r[2], 1) for r in LOG])
+        replay_of(table),
+        d,
+        reconcile(t, t.table[["key", "total"]]),
+        processed_of([(r[0], r[2], 1) for r in LOG]),
     )
 
 
@@ -152,7 +165,10 @@ def _without_difference() -> Found:
 def test_nothing_to_draw_is_said_in_words(name: str, made: Callable[[], Found]) -> None:
     chart = EVERY[name](made())
     chart.png()
-    drawn = {_without_events: ("statuses",), _without_difference: ("statuses", "events_over_time", "coverage")}
+    drawn = {
+        _without_events: ("statuses",),
+        _without_difference: ("statuses", "events_over_time", "coverage"),
+    }
     assert ("nothing to draw" in chart.alt) is (name not in drawn[made])
 
 
@@ -161,7 +177,9 @@ def test_alt_text_survives_nbconvert(monkeypatch: pytest.MonkeyPatch) -> None:
     chart = charts.largest(found(rename={"c": '"><b>'}).r)
     data, metadata = chart._repr_mimebundle_()
     output = nbformat.v4.new_output("display_data", data, metadata=metadata)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", execution_count=1, outputs=[output])])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("x", execution_count=1, outputs=[output])]
+    )
     for template in ("lab", "classic"):
         page, _ = HTMLExporter(template_name=template).from_notebook_node(notebook)
         images = BeautifulSoup(page, "html.parser").find_all("img")

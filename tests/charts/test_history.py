@@ -17,7 +17,9 @@ def test_each_chart_says_its_finding(tmp_path: Path) -> None:
     leave(tmp_path, "03", {}, exit_code=3, verdict="truncated")
     h = history(tmp_path)
     keys, amounts, reads = (draw(h) for draw in DRAWN)
-    assert keys.alt.startswith("3 keys divergent at the last run: 2 new, 1 resolved since the one before.")
+    assert keys.alt.startswith(
+        "3 keys divergent at the last run: 2 new, 1 resolved since the one before."
+    )
     assert "2026-03-02 02:00: 3 (2 new, 1 resolved)" in keys.alt
     assert amounts.alt.startswith(
         "Absolute differences of 9.50 at the last run, -5.50 net; +2.50 since the one before."
@@ -31,7 +33,10 @@ def test_each_chart_says_its_finding(tmp_path: Path) -> None:
 def test_bars_are_as_high_as_the_counts(tmp_path: Path) -> None:
     leave(tmp_path, "01", {"a": "1", "b": "1"})
     leave(tmp_path, "02", {"b": "1", "c": "1", "d": "1"})
-    bars = [[patch.get_height() for patch in group] for group in charts.keys(history(tmp_path)).axes[0].containers]
+    bars = [
+        [patch.get_height() for patch in group]
+        for group in charts.keys(history(tmp_path)).axes[0].containers
+    ]
     assert bars == [[2, 1], [0, 2], [0, -1]]
 
 

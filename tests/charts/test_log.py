@@ -20,7 +20,9 @@ def test_bars_stack_up_to_every_event_of_every_partition() -> None:
     by_partition = replay.events.groupby("partition").size()
     assert heights == {f"partition {p}": n for p, n in by_partition.items()}
     tops = np.add.reduce([[bar.get_height() for bar in bars] for bars in ax.containers])
-    assert max(tops) == max(bar.get_y() + bar.get_height() for bars in ax.containers for bar in bars)
+    assert max(tops) == max(
+        bar.get_y() + bar.get_height() for bars in ax.containers for bar in bars
+    )
 
 
 def test_rejects_are_marked_in_their_bins_and_counted() -> None:
@@ -33,7 +35,9 @@ def test_rejects_are_marked_in_their_bins_and_counted() -> None:
 
 
 def test_many_partitions_are_stacked_by_topic() -> None:
-    log: list[Event] = [(f"e{i}", "add", "1.00", "k", i * MINUTE, f"topic-{i % 2}", i, 0) for i in range(20)]
+    log: list[Event] = [
+        (f"e{i}", "add", "1.00", "k", i * MINUTE, f"topic-{i % 2}", i, 0) for i in range(20)
+    ]
     ax = charts.events_over_time(replay_of(events(log))).axes[0]
     assert [bars.get_label() for bars in ax.containers] == ["topic-0", "topic-1"]
     assert [sum(bar.get_height() for bar in bars) for bars in ax.containers] == [10, 10]
@@ -68,9 +72,16 @@ def test_coverage_bars_are_shares_that_add_up_and_counts_stand_beside_them() -> 
     assert chart.get_suptitle() == "Timed out: 60 of 100 offsets were delivered"
 
 
-def test_of_many_partitions_those_with_the_least_delivered_are_drawn_and_empty_ones_do_not_matter() -> None:
-    rows = [coverage(partition=p, delivered=100 - p, control=p, aborted=0, removed=0, unread=0) for p in range(40)]
-    rows.append(coverage(partition=40, end=0, delivered=0, control=0, aborted=0, removed=0, unread=0))
+def test_of_many_partitions_those_with_the_least_delivered_are_drawn_and_empty_ones_do_not_matter() -> (
+    None
+):
+    rows = [
+        coverage(partition=p, delivered=100 - p, control=p, aborted=0, removed=0, unread=0)
+        for p in range(40)
+    ]
+    rows.append(
+        coverage(partition=40, end=0, delivered=0, control=0, aborted=0, removed=0, unread=0)
+    )
     replay = replay_of(events([]))
     object.__setattr__(replay, "coverage", pd.concat(rows))
     ax = charts.coverage(replay).axes[0]
@@ -99,12 +110,22 @@ def test_conflict_bars_are_what_the_copies_are_worth_largest_first() -> None:
     chart = charts.conflicts(dedup(to_pandas(events(log))), most=2)
     ax = chart.axes[0]
     assert [bar.get_width() for bar in ax.patches] == [-20.25, 7.0]
-    assert [text.get_text().split() for text in ax.texts] == [["-20.25", "at", "0:101"], ["+7.00", "at", "0:102"]]
+    assert [text.get_text().split() for text in ax.texts] == [
+        ["-20.25", "at", "0:101"],
+        ["+7.00", "at", "0:102"],
+    ]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["e1", "e2"]
-    assert chart.get_suptitle() == "3 event ids with two contents; the copies not chosen differ by 28.75 in all"
+    assert (
+        chart.get_suptitle()
+        == "3 event ids with two contents; the copies not chosen differ by 28.75 in all"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_counts_agree_with_their_nouns(count: int) -> None:
-    title = charts.events_over_time(replay_of(events(LOG[:count]), rejects=[1] * count)).get_suptitle()
-    assert title == ("1 event; 1 message rejected" if count == 1 else "2 events; 2 messages rejected")
+    title = charts.events_over_time(
+        replay_of(events(LOG[:count]), rejects=[1] * count)
+    ).get_suptitle()
+    assert title == (
+        "1 event; 1 message rejected" if count == 1 else "2 events; 2 messages rejected"
+    )

@@ -31,19 +31,24 @@ def lines(ax: Axes) -> tuple[dict[int, float], dict[int, float]]:
 
 # A minute, a key, a partition, and how many times the system applied the event; offsets run against time.
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 59), st.sampled_from("abc"), st.integers(0, 1), st.integers(0, 2)), min_size=1
+    st.tuples(st.integers(0, 59), st.sampled_from("abc"), st.integers(0, 1), st.integers(0, 2)),
+    min_size=1,
 )
 
 
 @given(EVENTS)
 @settings(max_examples=20, deadline=None)
-def test_the_lines_run_through_every_moment_s_exact_sums(given: list[tuple[int, str, int, int]]) -> None:
+def test_the_lines_run_through_every_moment_s_exact_sums(
+    given: list[tuple[int, str, int, int]],
+) -> None:
     rows = [(*row, Decimal(at + 1) / 4) for at, row in enumerate(given)]
     log: list[Event] = [
         (f"e{at}", "add", str(amount), key, minute * MINUTE, "t", partition, 1000 - at)
         for at, (minute, key, partition, _, amount) in enumerate(rows)
     ]
-    applied = [(f"e{at}", str(row[4]), row[0]) for at, row in enumerate(rows) for _ in range(row[3])]
+    applied = [
+        (f"e{at}", str(row[4]), row[0]) for at, row in enumerate(rows) for _ in range(row[3])
+    ]
     table = events(sorted(log, key=lambda event: (event[6], event[7])))
     r = reconcile(totals(to_pandas(table)), pd.DataFrame({"key": ["a"], "total": [0]}))
     chart = charts.divergence_over_time(to_pandas(table), r, processed=processed_of(applied))
@@ -60,14 +65,17 @@ def test_the_lines_run_through_every_moment_s_exact_sums(given: list[tuple[int, 
 
 
 def test_what_came_from_elsewhere_is_drawn_at_its_processing_and_told() -> None:
-    f = found()  # a10 missed: -11.25; b20 twice: +21.25; c30 reversed: -62.50; by hand at 12:40: +5.00
+    f = (
+        found()
+    )  # a10 missed: -11.25; b20 twice: +21.25; c30 reversed: -62.50; by hand at 12:40: +5.00
     chart = charts.divergence_over_time(f.unique, f.r, processed=f.processed)
     absolute, net = lines(chart.axes[0])
     assert list(absolute.values()) == [0.0, 11.25, 32.5, 95.0, 100.0, 100.0]
     assert list(net.values()) == [0.0, -11.25, 10.0, -52.5, -47.5, -47.5]
     assert [at // MINUTE for at in net] == [0, 10, 20, 30, 40, 59]
     assert (
-        chart.get_suptitle() == "Net, the system applied 47.50 less than the log gives; key by key it is off by 100.00"
+        chart.get_suptitle()
+        == "Net, the system applied 47.50 less than the log gives; key by key it is off by 100.00"
     )
     assert "1 processed id not in the log, each counted as a key of its own" in chart.alt
     assert "Largest step key by key: +62.50 at 2026-03-02 12:30:00Z" in chart.alt
@@ -75,12 +83,16 @@ def test_what_came_from_elsewhere_is_drawn_at_its_processing_and_told() -> None:
 
 def test_what_cannot_be_placed_in_time_is_counted_not_forgotten() -> None:
     f = found()
-    chart = charts.divergence_over_time(f.unique, f.r, processed=f.processed[["event_id", "effect"]])
+    chart = charts.divergence_over_time(
+        f.unique, f.r, processed=f.processed[["event_id", "effect"]]
+    )
     assert "1 event, +5.00, not drawn for want of a place in the log or a near time" in chart.alt
     assert "Net, the system applied 47.50 less" in chart.get_suptitle()
     ids = charts.divergence_over_time(f.unique, f.r, processed=f.processed[["event_id"]])
     assert "1 processed id not in the log, of unknown amount" in ids.alt
-    assert "-57.50 of expected − recovered is not in the processed list" in ids.alt  # c30 looks right without effects
+    assert (
+        "-57.50 of expected − recovered is not in the processed list" in ids.alt
+    )  # c30 looks right without effects
 
 
 def test_nothing_but_unplaced_amounts_still_draws() -> None:
@@ -100,9 +112,14 @@ def test_amounts_stand_in_the_cells_they_came_from() -> None:
     cells = ax.collections[0].get_array()
     width = 60 // cells.shape[1]
     wanted = {(0, 10 // width): 11.25, (1, 20 // width): 21.25, (0, 30 // width): 62.5}
-    assert {(int(r), int(c)): cells[r, c] for r, c in np.argwhere(np.isfinite(cells.filled(np.nan)))} == wanted
+    assert {
+        (int(r), int(c)): cells[r, c] for r, c in np.argwhere(np.isfinite(cells.filled(np.nan)))
+    } == wanted
     assert [t.get_text() for t in ax.texts] == ["11.2", "62.5", "21.2"]
-    assert chart.get_suptitle() == "100.00 in events that the system missed or applied otherwise than the log says"
+    assert (
+        chart.get_suptitle()
+        == "100.00 in events that the system missed or applied otherwise than the log says"
+    )
     assert chart.axes[1].get_ylabel() == "|applied − recovered|"
 
 
@@ -115,7 +132,10 @@ def test_without_a_list_it_is_the_share_of_divergent_keys_and_says_what_is_not_k
     over_time = charts.divergence_over_time(f.unique, f.r)
     assert {bar.get_height() for bar in over_time.axes[0].patches} == {75.0}
     for made in (chart, over_time):
-        assert "without a list of what the system processed, the moment of an error is not known" in made.alt
+        assert (
+            "without a list of what the system processed, the moment of an error is not known"
+            in made.alt
+        )
 
 
 def test_of_many_partitions_only_those_with_a_difference_are_drawn() -> None:

@@ -24,7 +24,9 @@ def test_a_panel_a_key_worst_first_each_ending_where_reconcile_says() -> None:
         key = ax.get_title("left")
         assert recovered[-1] == float(table.loc[key, "recovered"])
         assert expected[0] == float(table.loc[key, "expected"])
-        assert applied[-1] == expected[0] - (5.0 if key == "c" else 0.0)  # the correction by hand is in no key's list
+        assert applied[-1] == expected[0] - (
+            5.0 if key == "c" else 0.0
+        )  # the correction by hand is in no key's list
         assert ax.texts[0].get_text() == f"expected {table.loc[key, 'expected']:,}"
     assert chart.get_suptitle() == "3 worst keys: 90.00 of the 90.00 by which all keys differ"
 
@@ -49,7 +51,10 @@ def test_an_opening_total_is_where_the_lines_begin() -> None:
 
 
 def test_the_system_s_line_moves_when_the_system_did() -> None:
-    log: list[Event] = [("e1", "add", "1.00", "k", 0, "t", 0, 0), ("e2", "add", "2.00", "k", 10 * MINUTE, "t", 0, 1)]
+    log: list[Event] = [
+        ("e1", "add", "1.00", "k", 0, "t", 0, 0),
+        ("e2", "add", "2.00", "k", 10 * MINUTE, "t", 0, 1),
+    ]
     unique = to_pandas(events(log))
     r = reconcile(totals(unique), pd.DataFrame({"key": ["k"], "total": ["9.00"]}))
     late = processed_of([("e1", "1.00", 20), ("e2", "8.00", 40)])

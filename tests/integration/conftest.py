@@ -50,7 +50,9 @@ def new_topic_on(broker: Kafka) -> NewTopic:
     def make(partitions: int = 1, **config: object) -> str:
         name = f"{prefix}-{next(count)}"
         broker.create_topic(
-            name, partitions=partitions, config={key.replace("_", "."): value for key, value in config.items()}
+            name,
+            partitions=partitions,
+            config={key.replace("_", "."): value for key, value in config.items()},
         )
         return name
 
@@ -68,7 +70,9 @@ def send_to(producer: KafkaProducer) -> Send:
         headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
         futures = [
-            producer.send(topic, value, key=key, partition=partition, timestamp_ms=time, headers=headers or [])
+            producer.send(
+                topic, value, key=key, partition=partition, timestamp_ms=time, headers=headers or []
+            )
             for value in values
         ]
         producer.flush()
@@ -80,7 +84,9 @@ def send_to(producer: KafkaProducer) -> Send:
 
 @pytest.fixture(scope="session")
 def producer(broker: Kafka) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20, max_request_size=20 << 20)
+    made = KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, linger_ms=20, max_request_size=20 << 20
+    )
     yield made
     made.close()
 

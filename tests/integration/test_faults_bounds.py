@@ -25,7 +25,9 @@ def at(ms: int) -> pd.Timestamp:
 
 
 def test_fault_01_an_unknown_topic_is_an_error(broker: Kafka, admin: KafkaAdminClient) -> None:
-    with pytest.raises(KafkaError, match=r"the cluster has no topic 'never-made'.*; it was not created"):
+    with pytest.raises(
+        KafkaError, match=r"the cluster has no topic 'never-made'.*; it was not created"
+    ):
         replay("never-made", bootstrap_servers=broker.bootstrap_servers)
     assert "never-made" not in admin.list_topics()
 
@@ -46,7 +48,9 @@ def test_fault_02_a_partition_that_is_not_there(broker: Kafka, new_topic: NewTop
     with pytest.raises(KafkaError, match=rf"'{topic}' has no partition 2, 7; it has 0 to 1"):
         replay(topic, bootstrap_servers=broker.bootstrap_servers, partitions=[0, 7, 2])
     for bound in ({"since": {2: 0}}, {"until": {(topic, 5): 1}}):
-        with pytest.raises(ParameterError, match=rf"names {topic}-[25]; .*has the partitions \[0, 1\]"):
+        with pytest.raises(
+            ParameterError, match=rf"names {topic}-[25]; .*has the partitions \[0, 1\]"
+        ):
             replay(topic, bootstrap_servers=broker.bootstrap_servers, **bound)
 
 
@@ -54,11 +58,17 @@ def test_fault_03_an_empty_topic_is_complete(broker: Kafka, new_topic: NewTopic)
     start = time.monotonic()
     found = replay(new_topic(3), bootstrap_servers=broker.bootstrap_servers)
     assert time.monotonic() - start < 20
-    assert (found.verdict, len(found.events), found.coverage["end"].to_list()) == ("complete", 0, [0, 0, 0])
+    assert (found.verdict, len(found.events), found.coverage["end"].to_list()) == (
+        "complete",
+        0,
+        [0, 0, 0],
+    )
     assert list(found.events.columns) == list(found.schema.arrow_types)
 
 
-def test_fault_03_empty_partitions_beside_full_ones(broker: Kafka, new_topic: NewTopic, send: Send) -> None:
+def test_fault_03_empty_partitions_beside_full_ones(
+    broker: Kafka, new_topic: NewTopic, send: Send
+) -> None:
     topic = new_topic(4)
     send(topic, events(1, 2), partition=1)
     send(topic, events(3), partition=3)
@@ -81,17 +91,25 @@ def test_fault_05_start_after_end(broker: Kafka, new_topic: NewTopic, send: Send
     topic = new_topic()
     send(topic, events(1, 2, 3))
     servers = broker.bootstrap_servers
-    with pytest.raises(ParameterError, match=f"{topic}-0: since is offset 4, behind the end at offset 3"):
+    with pytest.raises(
+        ParameterError, match=f"{topic}-0: since is offset 4, behind the end at offset 3"
+    ):
         replay(topic, bootstrap_servers=servers, since={0: 4})
-    with pytest.raises(ParameterError, match=f"{topic}-0: since is offset 2, behind the end at offset 1"):
+    with pytest.raises(
+        ParameterError, match=f"{topic}-0: since is offset 2, behind the end at offset 1"
+    ):
         replay(topic, bootstrap_servers=servers, since={0: 2}, until={0: 1})
-    with pytest.raises(ParameterError, match=f"{topic}-0: until is offset 4, but the log can be read to offset 3"):
+    with pytest.raises(
+        ParameterError, match=f"{topic}-0: until is offset 4, but the log can be read to offset 3"
+    ):
         replay(topic, bootstrap_servers=servers, until={0: 4})
     with pytest.raises(ParameterError, match="is not before until"):
         replay(topic, bootstrap_servers=servers, since=at(NOON), until=at(NOON))
 
 
-def test_fault_06_end_before_log_start(broker: Kafka, new_topic: NewTopic, send: Send, admin: KafkaAdminClient) -> None:
+def test_fault_06_end_before_log_start(
+    broker: Kafka, new_topic: NewTopic, send: Send, admin: KafkaAdminClient
+) -> None:
     """An end that was asked for and has gone; a broker that itself says such a thing is in tests/kafka/test_log.py."""
     topic = new_topic()
     send(topic, events(*range(6)))
@@ -110,17 +128,25 @@ def test_fault_06_an_end_that_cannot_be_is_asked_for_again_by_a_replay(
     topic, ends, asked = new_topic(), wire.end_offsets, []
     send(topic, events(*range(6)))
 
-    def lying(consumer: object, places: list[TopicPartition], *, committed: bool, **options: Any) -> Any:
+    def lying(
+        consumer: object, places: list[TopicPartition], *, committed: bool, **options: Any
+    ) -> Any:
         asked.append(committed)
         lie = committed and asked.count(True) <= lies
-        return dict.fromkeys(places, -1) if lie else ends(consumer, places, committed=committed, **options)
+        return (
+            dict.fromkeys(places, -1)
+            if lie
+            else ends(consumer, places, committed=committed, **options)
+        )
 
     monkeypatch.setattr(wire, "end_offsets", lying)
     if lies == 1:
         found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
         assert (found.verdict, numbers(found.events)) == ("complete", list(range(6)))
     else:
-        with pytest.raises(KafkaError, match=f"{topic}-0: the broker says .* is stable to -1 .*nothing was read"):
+        with pytest.raises(
+            KafkaError, match=f"{topic}-0: the broker says .* is stable to -1 .*nothing was read"
+        ):
             replay(topic, bootstrap_servers=broker.bootstrap_servers)
 
 
@@ -177,7 +203,10 @@ def test_fault_10_head_gone_before_the_read(broker: Kafka, beheaded: str) -> Non
         replay(beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[0, 1])
     text = str(caught.value)
     assert caught.value.verdict == "truncated"
-    assert f"{beheaded}-0: offsets 0 to 4 are gone, the first still held is 5, of 2026-03-02T12:00:00.002" in text
+    assert (
+        f"{beheaded}-0: offsets 0 to 4 are gone, the first still held is 5, of 2026-03-02T12:00:00.002"
+        in text
+    )
     assert "Give since=2026-03-02T12:00:00.003000+00:00 or later and opening=" in text
     assert "allow_incomplete=True" in text
     assert caught.value.coverage["verdict"].to_list() == ["truncated", "not read"]
@@ -185,7 +214,10 @@ def test_fault_10_head_gone_before_the_read(broker: Kafka, beheaded: str) -> Non
 
 def test_fault_10_what_the_error_advises_is_accepted(broker: Kafka, beheaded: str) -> None:
     found = replay(
-        beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[0, 1], since="2026-03-02T12:00:00.003+00:00"
+        beheaded,
+        bootstrap_servers=broker.bootstrap_servers,
+        partitions=[0, 1],
+        since="2026-03-02T12:00:00.003+00:00",
     )
     assert found.verdict == "complete"
     assert numbers(found.events) == [6, 7, 8, 9, 106, 107, 108, 109]
@@ -193,25 +225,44 @@ def test_fault_10_what_the_error_advises_is_accepted(broker: Kafka, beheaded: st
     assert "the head of 1 partition(s) is gone" in " ".join(found.notes)
 
 
-def test_fault_10_since_as_old_as_the_first_event_still_held_does_not_cover(broker: Kafka, beheaded: str) -> None:
+def test_fault_10_since_as_old_as_the_first_event_still_held_does_not_cover(
+    broker: Kafka, beheaded: str
+) -> None:
     """Offset 4, which is gone, has the time of offset 5, which is held."""
     for since in (NOON + 2, NOON + 1, 0):
-        with pytest.raises(IncompleteReplay, match=r"Give since=2026-03-02T12:00:00.003000\+00:00 or later"):
-            replay(beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[0, 1], since=at(since))
+        with pytest.raises(
+            IncompleteReplay, match=r"Give since=2026-03-02T12:00:00.003000\+00:00 or later"
+        ):
+            replay(
+                beheaded,
+                bootstrap_servers=broker.bootstrap_servers,
+                partitions=[0, 1],
+                since=at(since),
+            )
 
 
 def test_fault_10_nothing_left_of_a_partition(broker: Kafka, beheaded: str) -> None:
     """Nobody can say how old what is gone was: offsets are the way."""
     for since in (None, at(NOON + 10_000)):
         with pytest.raises(
-            IncompleteReplay, match=rf"Give since=\{{'{beheaded}-2': 3\}}, the first offsets still held"
+            IncompleteReplay,
+            match=rf"Give since=\{{'{beheaded}-2': 3\}}, the first offsets still held",
         ):
-            replay(beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[2], since=since)
-    found = replay(beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[2], since={f"{beheaded}-2": 3})
+            replay(
+                beheaded, bootstrap_servers=broker.bootstrap_servers, partitions=[2], since=since
+            )
+    found = replay(
+        beheaded,
+        bootstrap_servers=broker.bootstrap_servers,
+        partitions=[2],
+        since={f"{beheaded}-2": 3},
+    )
     assert (found.verdict, len(found.events)) == ("complete", 0)
 
 
-def test_fault_10_offsets_from_the_first_still_held_on_are_complete(broker: Kafka, beheaded: str) -> None:
+def test_fault_10_offsets_from_the_first_still_held_on_are_complete(
+    broker: Kafka, beheaded: str
+) -> None:
     servers = broker.bootstrap_servers
     found = replay(beheaded, bootstrap_servers=servers, partitions=[0], since={0: 5})
     assert (found.verdict, numbers(found.events)) == ("complete", [5, 6, 7, 8, 9])

@@ -17,7 +17,16 @@ from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.replay import Replay, replay
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
-from tests.integration.conftest import NewTopic, Send, event, events, new_topic_on, numbers, one, send_to
+from tests.integration.conftest import (
+    NewTopic,
+    Send,
+    event,
+    events,
+    new_topic_on,
+    numbers,
+    one,
+    send_to,
+)
 from tests.kafka.build import GZIP, Record, batch, legacy
 from tests.messages import NOON
 
@@ -73,21 +82,30 @@ def compacted(broker: Kafka, new_topic: NewTopic) -> str:
         send(topic, [event(10)], key=b"a")
         send(topic, [None], key=b"b")
         send(topic, [None], key=b"c")
-        for i, key, removed in ((13, b"d", 3), (14, b"k", 6)):  # tombstones go at the second cleaning
+        for i, key, removed in (
+            (13, b"d", 3),
+            (14, b"k", 6),
+        ):  # tombstones go at the second cleaning
             time.sleep(0.4)
             send(topic, [event(i)], key=key)
             deadline = time.monotonic() + 30
-            while time.monotonic() < deadline and one(whatever(broker, topic).coverage, "removed") != (removed,):
+            while time.monotonic() < deadline and one(
+                whatever(broker, topic).coverage, "removed"
+            ) != (removed,):
                 time.sleep(0.1)
     return topic
 
 
 def whatever(broker: Kafka, topic: str, **options: object) -> Replay:
-    return replay(topic, bootstrap_servers=broker.bootstrap_servers, allow_incomplete=True, **options)
+    return replay(
+        topic, bootstrap_servers=broker.bootstrap_servers, allow_incomplete=True, **options
+    )
 
 
 def test_fault_23_compaction_holes_are_an_error(broker: Kafka, compacted: str) -> None:
-    with pytest.raises(IncompleteReplay, match=f"{compacted}-0: 6 of 15 offsets hold no record any more") as caught:
+    with pytest.raises(
+        IncompleteReplay, match=f"{compacted}-0: 6 of 15 offsets hold no record any more"
+    ) as caught:
         replay(compacted, bootstrap_servers=broker.bootstrap_servers)
     assert caught.value.verdict == "compacted"
 
@@ -95,7 +113,13 @@ def test_fault_23_compaction_holes_are_an_error(broker: Kafka, compacted: str) -
 def test_fault_23_compaction_holes_are_counted_when_allowed(broker: Kafka, compacted: str) -> None:
     found = whatever(broker, compacted)
     assert (found.verdict, numbers(found.events)) == ("compacted", [4, 5, 6, 7, 8, 9, 10, 13, 14])
-    assert one(found.coverage, "log_start", "end", "position", "delivered", "removed") == (0, 15, 15, 9, 6)
+    assert one(found.coverage, "log_start", "end", "position", "delivered", "removed") == (
+        0,
+        15,
+        15,
+        9,
+        6,
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,25 +159,46 @@ def test_fault_24_a_segment_from_before_kafka_0_11(broker: Kafka, new_topic: New
     topic = new_topic()
     schema = EventSchema(time="ts")
     records = [Record(i, event(i, ts=NOON + i), b"k", NOON) for i in range(60)]
-    data = legacy(records[:5], 0) + legacy(records[5:10], 1) + legacy(records[10:40], 1, GZIP) + batch(records[40:])
+    data = (
+        legacy(records[:5], 0)
+        + legacy(records[5:10], 1)
+        + legacy(records[10:40], 1, GZIP)
+        + batch(records[40:])
+    )
     put_segment(broker, topic, data)
     with writing(broker) as send:
         send(topic, [event(60, ts=NOON + 60)])
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers, schema=schema)
     assert (found.verdict, numbers(found.events)) == ("complete", list(range(61)))
-    found = replay(topic, bootstrap_servers=broker.bootstrap_servers, schema=schema, since={0: 20}, until={0: 45})
+    found = replay(
+        topic,
+        bootstrap_servers=broker.bootstrap_servers,
+        schema=schema,
+        since={0: 20},
+        until={0: 45},
+    )
     assert (found.verdict, numbers(found.events)) == ("complete", list(range(20, 45)))
-    without = replay(topic, bootstrap_servers=broker.bootstrap_servers)  # those of v0 have no time of their own
+    without = replay(
+        topic, bootstrap_servers=broker.bootstrap_servers
+    )  # those of v0 have no time of their own
     assert numbers(without.events) == list(range(5, 61))
-    assert set(without.rejects["reason"]) == {"the record has no timestamp and the schema names no time field"}
+    assert set(without.rejects["reason"]) == {
+        "the record has no timestamp and the schema names no time field"
+    }
 
 
 @pytest.mark.usefixtures("dead_brokers")
-def test_fault_26_null_headers_stay_on_rejects_and_tombstones(broker: Kafka, new_topic: NewTopic) -> None:
+def test_fault_26_null_headers_stay_on_rejects_and_tombstones(
+    broker: Kafka, new_topic: NewTopic
+) -> None:
     """No producer at hand writes them."""
     topic = new_topic()
     headers: list[tuple[str, bytes | None]] = [("trace", None), ("trace", b"")]
-    records = [Record(0, event(1)), Record(1, b"no JSON", headers=headers), Record(2, None, headers=headers)]
+    records = [
+        Record(0, event(1)),
+        Record(1, b"no JSON", headers=headers),
+        Record(2, None, headers=headers),
+    ]
     put_segment(broker, topic, batch([*records, Record(3, event(2), headers=headers)]))
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
     assert (found.verdict, numbers(found.events)) == ("complete", [1, 2])
@@ -187,7 +232,9 @@ def test_fault_16_a_broker_that_does_not_answer_is_an_error_at_the_deadline(
 ) -> None:
     during_the_read(paused)
     start = time.monotonic()
-    with pytest.raises(IncompleteReplay, match=f"timed out: .*{many}-0: stopped at offset .* of 200") as caught:
+    with pytest.raises(
+        IncompleteReplay, match=f"timed out: .*{many}-0: stopped at offset .* of 200"
+    ) as caught:
         replay(many, bootstrap_servers=broker.bootstrap_servers, timeout=3)
     assert time.monotonic() - start < 20
     assert caught.value.verdict == "timed out"
@@ -229,7 +276,9 @@ def test_fault_16_a_broker_that_is_gone_during_the_read_or_from_the_start(
         with pytest.raises(IncompleteReplay, match="timed out"):
             replay(many, bootstrap_servers=broker.bootstrap_servers, timeout=3)
         start = time.monotonic()
-        with pytest.raises(KafkaError, match=r"cannot connect to Kafka, TCP fails: .*Connection refused"):
+        with pytest.raises(
+            KafkaError, match=r"cannot connect to Kafka, TCP fails: .*Connection refused"
+        ):
             replay(many, bootstrap_servers=broker.bootstrap_servers)
         assert time.monotonic() - start < 20
     finally:

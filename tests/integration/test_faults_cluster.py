@@ -16,7 +16,16 @@ from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.kafka import changes, log
 from recovery_kit.replay import replay
 from recovery_kit.sandbox.node import quiet
-from tests.integration.conftest import NewTopic, Send, event, events, new_topic_on, numbers, one, send_to
+from tests.integration.conftest import (
+    NewTopic,
+    Send,
+    event,
+    events,
+    new_topic_on,
+    numbers,
+    one,
+    send_to,
+)
 from tests.proxied import Proxied
 
 Arrange = Callable[..., None]
@@ -84,7 +93,9 @@ def in_batches(send: Send, topic: str, count: int, first: int = 0) -> None:
 
 
 @pytest.fixture
-def segmented(broker: Proxied, admin: KafkaAdminClient, new_topic: NewTopic, send: Send) -> tuple[str, int]:
+def segmented(
+    broker: Proxied, admin: KafkaAdminClient, new_topic: NewTopic, send: Send
+) -> tuple[str, int]:
     """Offsets 0 to 39 in ten segments or, on a busy machine, more; and where the last one begins."""
     topic = new_topic(segment_ms=100)
     for i in range(0, 40, 4):
@@ -94,11 +105,15 @@ def segmented(broker: Proxied, admin: KafkaAdminClient, new_topic: NewTopic, sen
     return topic, max(int(segment.stem) for segment in segments)
 
 
-def short_retention(broker: Proxied, admin: KafkaAdminClient, topic: str, last: int) -> Callable[[], None]:
+def short_retention(
+    broker: Proxied, admin: KafkaAdminClient, topic: str, last: int
+) -> Callable[[], None]:
     """Let retention take all segments but the last."""
 
     def act() -> None:
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.bytes": "1"})])
+        admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.bytes": "1"})]
+        )
         until(lambda: log_start(broker, topic) == last)
 
     return act
@@ -110,7 +125,8 @@ def test_fault_08_retention_deletes_segments_during_the_read(
     topic, last = segmented
     during_the_read(short_retention(broker, admin, topic, last), after=5)
     with pytest.raises(
-        IncompleteReplay, match=rf"raced: .*{topic}-0: offsets \d+ to {last - 1} went during the read"
+        IncompleteReplay,
+        match=rf"raced: .*{topic}-0: offsets \d+ to {last - 1} went during the read",
     ) as caught:
         replay(topic, bootstrap_servers=broker.bootstrap_servers)
     assert caught.value.verdict == "raced"
@@ -133,7 +149,11 @@ def test_fault_08_what_retention_took_during_the_read_is_counted_when_allowed(
 
 
 def test_fault_09_the_log_start_moves_between_capture_and_first_fetch(
-    broker: Proxied, admin: KafkaAdminClient, new_topic: NewTopic, send: Send, monkeypatch: pytest.MonkeyPatch
+    broker: Proxied,
+    admin: KafkaAdminClient,
+    new_topic: NewTopic,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     topic = new_topic()
     in_batches(send, topic, 10)
@@ -146,15 +166,23 @@ def test_fault_09_the_log_start_moves_between_capture_and_first_fetch(
     monkeypatch.setattr(log, "read_spans", late)
     with pytest.raises(IncompleteReplay, match=r"raced: .*offsets 0 to 3 went during the read"):
         replay(topic, bootstrap_servers=broker.bootstrap_servers)
-    found = replay(topic, bootstrap_servers=broker.bootstrap_servers, since={0: 5}, allow_incomplete=True)
-    assert (found.verdict, numbers(found.events), one(found.coverage, "lost")) == ("raced", [7, 8, 9], (2,))
+    found = replay(
+        topic, bootstrap_servers=broker.bootstrap_servers, since={0: 5}, allow_incomplete=True
+    )
+    assert (found.verdict, numbers(found.events), one(found.coverage, "lost")) == (
+        "raced",
+        [7, 8, 9],
+        (2,),
+    )
 
 
 # --- 11: the log is cut shorter
 
 
 @pytest.fixture
-def diverging(broker: Proxied, admin: KafkaAdminClient, send: Send) -> Iterator[tuple[str, Callable[[], None]]]:
+def diverging(
+    broker: Proxied, admin: KafkaAdminClient, send: Send
+) -> Iterator[tuple[str, Callable[[], None]]]:
     """Offsets 0 to 29, of which a second copy holds 0 to 9 only; and what makes that copy the leader."""
     topic = f"diverging-{time.monotonic_ns()}"
     configs = {"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}
@@ -365,7 +393,9 @@ def test_fault_22_who_holds_the_transaction_open_and_since_when(
     in_batches(send, topic, 3)
     before = time.time()
     with KafkaProducer(
-        bootstrap_servers=broker.bootstrap_servers, transactional_id="nightly\x1b[31m", transaction_timeout_ms=45_000
+        bootstrap_servers=broker.bootstrap_servers,
+        transactional_id="nightly\x1b[31m",
+        transaction_timeout_ms=45_000,
     ) as producer:
         producer.init_transactions()
         producer.begin_transaction()
@@ -376,7 +406,9 @@ def test_fault_22_who_holds_the_transaction_open_and_since_when(
         assert time.monotonic() - start < 20
         producer.abort_transaction()
     (note,) = found.notes
-    assert note.startswith(f"{topic}-0: 3 records lie behind an open transaction, from offset 3 on; ")
+    assert note.startswith(
+        f"{topic}-0: 3 records lie behind an open transaction, from offset 3 on; "
+    )
     assert r"held open by transactional id 'nightly\\x1b[31m' (producer " in note
     since = note.split(", since ")[1].split("Z;")[0]
     assert int(before) <= time.mktime(time.strptime(since, "%Y-%m-%dT%H:%M:%S")) <= time.time()

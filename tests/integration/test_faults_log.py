@@ -30,7 +30,9 @@ def transactional(broker: Kafka) -> Iterator[Callable[[str], KafkaProducer]]:
 
         def make(letter: str) -> KafkaProducer:
             if letter not in made:
-                one = KafkaProducer(bootstrap_servers=broker.bootstrap_servers, transactional_id=letter, linger_ms=0)
+                one = KafkaProducer(
+                    bootstrap_servers=broker.bootstrap_servers, transactional_id=letter, linger_ms=0
+                )
                 made[letter] = stack.enter_context(one)
                 one.init_transactions()
             return made[letter]
@@ -83,7 +85,9 @@ def test_fault_17_a_damaged_segment_is_told(broker: Kafka, new_topic: NewTopic, 
     (path,) = broker.log_dir(topic, 0).glob("*.log")
     data = path.read_bytes()
     size = len(data) // 3 + 1
-    second = next(at for at in range(size // 2, 2 * size) if data[at : at + 8] == (10).to_bytes(8, "big"))
+    second = next(
+        at for at in range(size // 2, 2 * size) if data[at : at + 8] == (10).to_bytes(8, "big")
+    )
     for at, said in (
         (100, r"the CRC of the record batch at offsets 10 to \d+ does not match"),
         # No CRC covers its offset, nor its format.
@@ -94,7 +98,10 @@ def test_fault_17_a_damaged_segment_is_told(broker: Kafka, new_topic: NewTopic, 
             with pytest.raises(CorruptLog, match=rf"{topic}-0: .*({said})"):
                 replay(topic, bootstrap_servers=broker.bootstrap_servers)
             around = {"since": {0: 20}} if at != 7 else {"until": {0: 10}}
-            assert replay(topic, bootstrap_servers=broker.bootstrap_servers, **around).verdict == "complete"
+            assert (
+                replay(topic, bootstrap_servers=broker.bootstrap_servers, **around).verdict
+                == "complete"
+            )
     assert replay(topic, bootstrap_servers=broker.bootstrap_servers).verdict == "complete"
 
 
@@ -113,12 +120,17 @@ def test_fault_18_a_record_larger_than_the_fetch(
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_fault_19_codecs_of_python_and_of_java(broker: Kafka, new_topic: NewTopic, send: Send, codec: str) -> None:
+def test_fault_19_codecs_of_python_and_of_java(
+    broker: Kafka, new_topic: NewTopic, send: Send, codec: str
+) -> None:
     """The broker, which is Java, compresses anew where a topic names a codec; else the producer's bytes stay."""
     pythons, javas = new_topic(), new_topic(compression_type=codec)
     many = events(*range(3000))  # over one block of snappy or lz4
     with KafkaProducer(
-        bootstrap_servers=broker.bootstrap_servers, compression_type=codec, linger_ms=50, batch_size=1 << 20
+        bootstrap_servers=broker.bootstrap_servers,
+        compression_type=codec,
+        linger_ms=50,
+        batch_size=1 << 20,
     ) as producer:
         for value in many:
             producer.send(pythons, value, partition=0)
@@ -189,7 +201,9 @@ def test_fault_21_any_bounds_inside_transactions(
         place = TopicPartition(topic, 0)
         for since in range(13):
             for until in range(since, 13):
-                (span,) = log.capture(consumer, [place], {place: since}, {place: until}, whole=True, timeout=10)
+                (span,) = log.capture(
+                    consumer, [place], {place: since}, {place: until}, whole=True, timeout=10
+                )
                 got = []
                 for _, delivery in log.read_spans(consumer, [span], timeout=10):
                     messages = decode(delivery)
@@ -197,7 +211,9 @@ def test_fault_21_any_bounds_inside_transactions(
                     got += messages.offset.tolist()
                 assert got == [o for o in range(since, until) if kind[o] == "d"]
                 tally = span.tally
-                assert [tally.delivered, tally.aborted, tally.control] == [kind[since:until].count(k) for k in "dac"]
+                assert [tally.delivered, tally.aborted, tally.control] == [
+                    kind[since:until].count(k) for k in "dac"
+                ]
 
 
 @pytest.mark.usefixtures("small_fetches")
@@ -252,17 +268,26 @@ def test_fault_22_records_deleted_that_lie_behind_an_open_transaction(
     send(topic, events(4, 5, 6))
     admin.delete_records({TopicPartition(topic, 0): 5})
     try:
-        with pytest.raises(IncompleteReplay, match=f"truncated: .*{topic}-0: offsets 0 to 4 are gone"):
+        with pytest.raises(
+            IncompleteReplay, match=f"truncated: .*{topic}-0: offsets 0 to 4 are gone"
+        ):
             replay(topic, bootstrap_servers=servers)
         for since, lost in ((None, 5), ({0: 5}, 0)):
             found = replay(topic, bootstrap_servers=servers, since=since, allow_incomplete=True)
             assert found.verdict == ("truncated" if lost else "complete")
-            assert one(found.coverage, "end", "lost", "high_watermark", "behind_open_transaction") == (5, lost, 7, 2)
-            assert f"{topic}-0: 2 records lie behind an open transaction, from offset 5 on" in found.notes[-1]
+            assert one(
+                found.coverage, "end", "lost", "high_watermark", "behind_open_transaction"
+            ) == (5, lost, 7, 2)
+            assert (
+                f"{topic}-0: 2 records lie behind an open transaction, from offset 5 on"
+                in found.notes[-1]
+            )
             assert len(found.events) == 0
     finally:
         a.abort_transaction()
-    assert numbers(replay(settled(broker, topic), bootstrap_servers=servers, since={0: 5}).events) == [5, 6]
+    assert numbers(
+        replay(settled(broker, topic), bootstrap_servers=servers, since={0: 5}).events
+    ) == [5, 6]
 
 
 def test_an_open_transaction_and_until_behind_it(
@@ -275,7 +300,8 @@ def test_an_open_transaction_and_until_behind_it(
     write(a, topic, events(2))
     try:
         with pytest.raises(
-            ParameterError, match=r"until is offset 2, .* read to offset 1, .*an open transaction cannot"
+            ParameterError,
+            match=r"until is offset 2, .* read to offset 1, .*an open transaction cannot",
         ):
             replay(topic, bootstrap_servers=broker.bootstrap_servers, until={0: 2})
         found = replay(topic, bootstrap_servers=broker.bootstrap_servers, until={0: 1})
@@ -285,7 +311,9 @@ def test_an_open_transaction_and_until_behind_it(
 
 
 @pytest.mark.parametrize("kind", ["CreateTime", "LogAppendTime"])
-def test_times_that_the_producer_or_the_broker_sets(broker: Kafka, new_topic: NewTopic, send: Send, kind: str) -> None:
+def test_times_that_the_producer_or_the_broker_sets(
+    broker: Kafka, new_topic: NewTopic, send: Send, kind: str
+) -> None:
     topic = new_topic(message_timestamp_type=kind)
     before = time.time()
     for i in (5, 3, 9):

@@ -18,7 +18,9 @@ def reasons(found: Replay) -> list[str]:
     return found.rejects["reason"].to_list()
 
 
-def test_fault_25_tombstones_empty_values_and_null_keys(broker: Kafka, new_topic: NewTopic, send: Send) -> None:
+def test_fault_25_tombstones_empty_values_and_null_keys(
+    broker: Kafka, new_topic: NewTopic, send: Send
+) -> None:
     topic = new_topic()
     send(topic, [event(1), None, b"", event(2)], key=b"a")
     send(topic, [event(3)], key=None)
@@ -39,15 +41,33 @@ def test_fault_25_tombstones_empty_values_and_null_keys(broker: Kafka, new_topic
         {"offset": 2, "reason": "the message is empty", "key": b"a", "value": b""},
         {"offset": 6, "reason": "the message key is empty", "key": b"", "value": event(4)},
     ]
-    assert one(found.coverage, "delivered", "events", "rejects", "tombstones", "outside") == (7, 3, 2, 2, 0)
+    assert one(found.coverage, "delivered", "events", "rejects", "tombstones", "outside") == (
+        7,
+        3,
+        2,
+        2,
+        0,
+    )
 
 
 def test_fault_25_a_key_out_of_the_payload(broker: Kafka, new_topic: NewTopic, send: Send) -> None:
     topic = new_topic()
-    send(topic, [event(1, account="a"), event(2), event(3, account=None), event(4, account=7)], key=None)
-    found = replay(topic, bootstrap_servers=broker.bootstrap_servers, schema=EventSchema(key="account"))
-    assert list(zip(numbers(found.events), found.events["key"], strict=True)) == [(1, "a"), (4, "7")]
-    assert reasons(found) == ["field 'account' is missing", "field 'account' is null, not a string or a whole number"]
+    send(
+        topic,
+        [event(1, account="a"), event(2), event(3, account=None), event(4, account=7)],
+        key=None,
+    )
+    found = replay(
+        topic, bootstrap_servers=broker.bootstrap_servers, schema=EventSchema(key="account")
+    )
+    assert list(zip(numbers(found.events), found.events["key"], strict=True)) == [
+        (1, "a"),
+        (4, "7"),
+    ]
+    assert reasons(found) == [
+        "field 'account' is missing",
+        "field 'account' is null, not a string or a whole number",
+    ]
 
 
 def test_fault_26_repeated_headers_stay_on_rejects_and_tombstones(
@@ -62,7 +82,9 @@ def test_fault_26_repeated_headers_stay_on_rejects_and_tombstones(
     assert list(one(found.tombstones, "headers")[0]) == expected
 
 
-def test_fault_29_a_repeated_delivery_is_delivered_twice(broker: Kafka, new_topic: NewTopic, send: Send) -> None:
+def test_fault_29_a_repeated_delivery_is_delivered_twice(
+    broker: Kafka, new_topic: NewTopic, send: Send
+) -> None:
     """Whether it counts is for the step behind; a replay hides nothing."""
     topic = new_topic(2)
     send(topic, events(1, 2, 1), time=NOON)
@@ -76,15 +98,24 @@ def test_fault_29_a_repeated_delivery_is_delivered_twice(broker: Kafka, new_topi
 BAD = {
     32: [
         (b'{"type":"add","value":1}', "field 'id' is missing"),
-        (b'{"id":null,"type":"add","value":1}', "field 'id' is null, not a string or a whole number"),
+        (
+            b'{"id":null,"type":"add","value":1}',
+            "field 'id' is null, not a string or a whole number",
+        ),
         (b'{"id":"","type":"add","value":1}', "field 'id' is empty"),
-        (b'{"id":1.5,"type":"add","value":1}', "field 'id' is a number with a fraction or exponent"),
+        (
+            b'{"id":1.5,"type":"add","value":1}',
+            "field 'id' is a number with a fraction or exponent",
+        ),
         (b'{"id":{},"type":"add","value":1}', "field 'id' is an object, not a string"),
     ],
     33: [
         (b'{"id":"e","type":"transfer","value":1}', "type 'transfer' has no effect in the schema"),
         (b'{"id":"e","type":"Add","value":1}', "type 'Add' has no effect"),
-        (b'{"id":"e","type":"<script>\\u001b[31m","value":1}', r"type '<script>\x1b[31m' has no effect"),
+        (
+            b'{"id":"e","type":"<script>\\u001b[31m","value":1}',
+            r"type '<script>\x1b[31m' has no effect",
+        ),
         (b'{"id":"e","value":1}', "field 'type' is missing"),
     ],
     34: [
@@ -97,19 +128,31 @@ BAD = {
         (b'{"id":"\xff","type":"add","value":1}', "the message is not UTF-8"),
         (b'{"id":"a","id":"b","type":"add","value":1}', "field 'id' stands twice"),
         (b'[{"id":"e","type":"add","value":1}]', "the message is an array, not an object"),
-        (b'{"id":"e","type":"add","value":1,"x":' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 64 levels"),
+        (
+            b'{"id":"e","type":"add","value":1,"x":' + b"[" * 100 + b"]" * 100 + b"}",
+            "nested deeper than 64 levels",
+        ),
         (b"[" * 100_000, "nested deeper than 64 levels"),
         (b"null", "the message is null, not an object"),
     ],
     35: [
         (b'{"id":"e","type":"add","value":NaN}', "NaN is not a JSON number"),
         (b'{"id":"e","type":"add","value":-Infinity}', "-Infinity is not a JSON number"),
-        (b'{"id":"e","type":"add","value":"NaN"}', "field 'value' is a string that is not a number"),
+        (
+            b'{"id":"e","type":"add","value":"NaN"}',
+            "field 'value' is a string that is not a number",
+        ),
         (b'{"id":"e","type":"add","value":1e400}', "field 'value' has more than 28 digits"),
         (b'{"id":"e","type":"add","value":1e-400}', "field 'value' has more than 2 decimals"),
         (b'{"id":"e","type":"add","value":0.001}', "field 'value' has more than 2 decimals"),
-        (b'{"id":"e","type":"add","value":100000000000000000000000000}', "field 'value' has more than 28 digits"),
-        (b'{"id":"e","type":"add","value":true}', "field 'value' is true or false, not an exact number"),
+        (
+            b'{"id":"e","type":"add","value":100000000000000000000000000}',
+            "field 'value' has more than 28 digits",
+        ),
+        (
+            b'{"id":"e","type":"add","value":true}',
+            "field 'value' is true or false, not an exact number",
+        ),
         (b'{"id":"e","type":"add","value":null}', "field 'value' is null, not an exact number"),
         (b'{"id":"e","type":"add"}', "field 'value' is missing"),
     ],
@@ -136,11 +179,25 @@ def test_faults_32_to_35_bad_messages_are_rejects_and_only_they(
     assert one(found.coverage, "events", "rejects") == (good, len(wanted))
 
 
-def test_amounts_are_exact_from_the_wire_to_the_table(broker: Kafka, new_topic: NewTopic, send: Send) -> None:
+def test_amounts_are_exact_from_the_wire_to_the_table(
+    broker: Kafka, new_topic: NewTopic, send: Send
+) -> None:
     topic = new_topic()
     amounts = ["9007199254740993.01", "0.10", "-0.07", "12345678901234567890123456.78", "1e3", "5"]
-    send(topic, [b'{"id":"e%d","type":"subtract","value":%s}' % (i, a.encode()) for i, a in enumerate(amounts)])
-    send(topic, [json.dumps({"id": f"s{i}", "type": "add", "value": a}).encode() for i, a in enumerate(amounts)])
+    send(
+        topic,
+        [
+            b'{"id":"e%d","type":"subtract","value":%s}' % (i, a.encode())
+            for i, a in enumerate(amounts)
+        ],
+    )
+    send(
+        topic,
+        [
+            json.dumps({"id": f"s{i}", "type": "add", "value": a}).encode()
+            for i, a in enumerate(amounts)
+        ],
+    )
     found = replay(topic, bootstrap_servers=broker.bootstrap_servers)
     exact = [Decimal(a).quantize(Decimal("0.01")) for a in amounts]
     assert found.events["value"].to_list() == exact * 2

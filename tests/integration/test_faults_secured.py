@@ -46,7 +46,9 @@ Config = Callable[..., Path]
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """Alice may read "open" and describe "described"; every two seconds she must say again who she is."""
-    own = kept(tmp_path_factory.mktemp("broker"), BROKER.key_pem(), BROKER.cert_pem, name="broker.pem")
+    own = kept(
+        tmp_path_factory.mktemp("broker"), BROKER.key_pem(), BROKER.cert_pem, name="broker.pem"
+    )
     at, module = "listener.name.sasl_ssl", "org.apache.kafka.common.security"
     unsecured = f"{module}.oauthbearer.internals.unsecured.OAuthBearerUnsecured"
     config: dict[str, object] = {
@@ -71,7 +73,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
             for i in range(60):
                 send_to(producer)("open", [event(i)])
         with KafkaAdminClient(bootstrap_servers=running.bootstrap_servers) as admin:
-            admin.create_acls([allowed("open", ACLOperation.READ), allowed("described", ACLOperation.DESCRIBE)])
+            admin.create_acls(
+                [allowed("open", ACLOperation.READ), allowed("described", ACLOperation.DESCRIBE)]
+            )
         change_password(running, SECRET)
         yield running
 
@@ -110,9 +114,14 @@ def no_secret_is_logged_or_printed(
 ) -> Iterator[None]:
     """Fault 40, for every test here, with every logger at DEBUG."""
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("kafka").setLevel(logging.DEBUG)  # which dead_brokers quiets; here all of it is to be seen
+    logging.getLogger("kafka").setLevel(
+        logging.DEBUG
+    )  # which dead_brokers quiets; here all of it is to be seen
     yield
-    logged = "\n".join(f"{r.name} {r.getMessage()} {r.args!r} {r.exc_text or ''}" for r in caplog.get_records("call"))
+    logged = "\n".join(
+        f"{r.name} {r.getMessage()} {r.args!r} {r.exc_text or ''}"
+        for r in caplog.get_records("call")
+    )
     shown = logged + "".join(capfd.readouterr())
     caplog.clear()  # records hold on to sockets, which kafka-python leaves to the garbage collector
     with warnings.catch_warnings():
@@ -159,7 +168,11 @@ def test_fault_27_the_reason_at_once_and_no_secret(
             send_to(producer)(topic, [event(1)])
     start = time.monotonic()
     with pytest.raises(KafkaError, match=reason) as caught:
-        replay(topic, bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=config(*lines, ca=ca))
+        replay(
+            topic,
+            bootstrap_servers=broker.bootstrap("SASL_SSL"),
+            client_config=config(*lines, ca=ca),
+        )
     assert time.monotonic() - start < 10
     for secret in (SECRET, WRONG):
         assert_unseen(secret, caught.value)
@@ -178,7 +191,12 @@ def test_fault_27_a_right_that_is_taken_away_during_the_read(
     during_the_read(forbid, after=20)
     try:
         with pytest.raises(KafkaError, match="not authorised to read open"):
-            replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=right, timeout=10)
+            replay(
+                "open",
+                bootstrap_servers=broker.bootstrap("SASL_SSL"),
+                client_config=right,
+                timeout=10,
+            )
     finally:
         with KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers) as admin:
             admin.create_acls([acl])
@@ -265,8 +283,15 @@ def test_fault_28_a_token_that_cannot_be_renewed_is_an_error_that_says_why(
             return read(*args, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(log, "take", refusing)
-        with pytest.raises((KafkaError, IncompleteReplay), match=r"no token from localhost: it answered 401") as caught:
-            replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=given, timeout=8)
+        with pytest.raises(
+            (KafkaError, IncompleteReplay), match=r"no token from localhost: it answered 401"
+        ) as caught:
+            replay(
+                "open",
+                bootstrap_servers=broker.bootstrap("SASL_SSL"),
+                client_config=given,
+                timeout=8,
+            )
     assert_unseen(SECRET, caught.value)
 
 
@@ -286,7 +311,9 @@ def test_fault_28_a_password_that_is_changed_during_the_read_is_an_error(
     monkeypatch.setattr(log, "take", changing)
     start = time.monotonic()
     try:
-        with pytest.raises(KafkaError, match=r"SASL fails: .*refuses the credentials \(SCRAM-SHA-512\)") as caught:
+        with pytest.raises(
+            KafkaError, match=r"SASL fails: .*refuses the credentials \(SCRAM-SHA-512\)"
+        ) as caught:
             replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=right)
         assert time.monotonic() - start < 20
         assert_unseen(SECRET, caught.value)
@@ -304,7 +331,12 @@ def test_fault_40_a_password_is_nowhere_after_a_replay(
     during_the_read(broker.kill, after=10)
     try:
         with pytest.raises(IncompleteReplay, match="timed out") as caught:
-            replay("open", bootstrap_servers=broker.bootstrap("SASL_SSL"), client_config=right, timeout=3)
+            replay(
+                "open",
+                bootstrap_servers=broker.bootstrap("SASL_SSL"),
+                client_config=right,
+                timeout=3,
+            )
         assert_unseen(SECRET, caught.value)
     finally:
         broker.start()

@@ -77,7 +77,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         with KafkaAdminClient(bootstrap_servers=running.bootstrap_servers) as admin:
             pattern = ResourcePattern(ResourceType.TOPIC, "open", ACLResourcePatternType.PREFIXED)
             for who in ("User:alice", "User:CN=reader"):
-                admin.create_acls([ACL(who, "*", ACLOperation.READ, ACLPermissionType.ALLOW, pattern)])
+                admin.create_acls(
+                    [ACL(who, "*", ACLOperation.READ, ACLPermissionType.ALLOW, pattern)]
+                )
         yield running
 
 
@@ -120,7 +122,9 @@ def with_certificate(folder: Path, pair: Pair) -> Path:
     kept(folder, CA.cert_pem, name="ca.pem")
     (folder / "me.p12").write_bytes(pair.pkcs12(SECRET))
     own = ["ssl.keystore.location=me.p12", f"ssl.keystore.password={SECRET}"]
-    return kept(folder, "security.protocol=SSL", "ssl.ca.location=ca.pem", *own, name="mine.properties")
+    return kept(
+        folder, "security.protocol=SSL", "ssl.ca.location=ca.pem", *own, name="mine.properties"
+    )
 
 
 def test_fault_15_the_leader_is_killed_during_a_read_by_password(
@@ -136,7 +140,11 @@ def test_fault_15_the_leader_is_killed_during_a_read_by_password(
 
 
 def test_fault_14_the_leader_moves_during_a_read_by_certificate(
-    broker: Kafka, admin: KafkaAdminClient, filled: Callable[..., str], tmp_path: Path, during_the_read: Arrange
+    broker: Kafka,
+    admin: KafkaAdminClient,
+    filled: Callable[..., str],
+    tmp_path: Path,
+    during_the_read: Arrange,
 ) -> None:
     topic = filled("open-moved", {0: [1, 2]})
 
@@ -153,12 +161,18 @@ def test_fault_14_the_leader_moves_during_a_read_by_certificate(
 
 
 def test_fault_08_retention_by_way_of_a_password(
-    broker: Kafka, admin: KafkaAdminClient, filled: Callable[..., str], alice: Path, during_the_read: Arrange
+    broker: Kafka,
+    admin: KafkaAdminClient,
+    filled: Callable[..., str],
+    alice: Path,
+    during_the_read: Arrange,
 ) -> None:
     topic = filled("open-short", {0: [2, 1]}, segment_ms=20)
 
     def shorten() -> None:
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.bytes": "1"})])
+        admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.bytes": "1"})]
+        )
         until(lambda: not (broker.log_dir(topic, 0, node=2) / f"{0:020}.log").exists())
 
     during_the_read(shorten, after=5)
@@ -170,16 +184,22 @@ def test_fault_08_retention_by_way_of_a_password(
     assert (delivered >= 5, lost > 0, delivered + lost + unread) == (True, True, 60)
 
 
-def test_fault_23_compaction_by_way_of_a_certificate(broker: Kafka, filled: Callable[..., str], tmp_path: Path) -> None:
+def test_fault_23_compaction_by_way_of_a_certificate(
+    broker: Kafka, filled: Callable[..., str], tmp_path: Path
+) -> None:
     quick = {"min_cleanable_dirty_ratio": 0.001, "max_compaction_lag_ms": 100, "segment_ms": 20}
     topic = filled("open-compacted", {0: [1, 2]}, cleanup_policy="compact", **quick)
     mine = with_certificate(tmp_path, issued(CA, "reader"))
 
     def read(**options: Any) -> Any:
-        return replay(topic, bootstrap_servers=broker.bootstrap("SSL"), client_config=mine, **options)
+        return replay(
+            topic, bootstrap_servers=broker.bootstrap("SSL"), client_config=mine, **options
+        )
 
     until(lambda: read(allow_incomplete=True).verdict == "compacted")
-    with pytest.raises(IncompleteReplay, match=rf"compacted: .*{topic}-0: [\d,]+ of 60 offsets hold no record"):
+    with pytest.raises(
+        IncompleteReplay, match=rf"compacted: .*{topic}-0: [\d,]+ of 60 offsets hold no record"
+    ):
         read()
 
 
@@ -189,14 +209,20 @@ def test_fault_27_a_broker_of_several_whose_certificate_is_not_trusted(
     topic = filled("open-untrusted", {0: [3], 1: [1]})
     trusted = broker.bootstrap("SASL_SSL").split(",")[:2]
     start = time.monotonic()
-    with pytest.raises(KafkaError, match=r"TLS fails: the certificate of \S+ is not accepted") as caught:
+    with pytest.raises(
+        KafkaError, match=r"TLS fails: the certificate of \S+ is not accepted"
+    ) as caught:
         replay(topic, bootstrap_servers=trusted, client_config=alice)
     assert time.monotonic() - start < 10
     assert_unseen(SECRET, caught.value)
 
 
 def test_fault_27_the_leader_comes_to_be_one_that_is_not_trusted(
-    broker: Kafka, admin: KafkaAdminClient, filled: Callable[..., str], alice: Path, during_the_read: Arrange
+    broker: Kafka,
+    admin: KafkaAdminClient,
+    filled: Callable[..., str],
+    alice: Path,
+    during_the_read: Arrange,
 ) -> None:
     topic = filled("open-betrayed", {0: [1, 3]})
     moved = []
@@ -210,14 +236,21 @@ def test_fault_27_the_leader_comes_to_be_one_that_is_not_trusted(
 
     during_the_read(move, after=20)
     trusted = broker.bootstrap("SASL_SSL").split(",")[:2]
-    with pytest.raises(KafkaError, match=r"cannot connect to Kafka any more, TLS fails: the certificate of \S+ is not"):
+    with pytest.raises(
+        KafkaError,
+        match=r"cannot connect to Kafka any more, TLS fails: the certificate of \S+ is not",
+    ):
         replay(topic, bootstrap_servers=trusted, client_config=alice)
     assert time.monotonic() - moved[0] < 10
 
 
 @pytest.mark.parametrize("who", ["reader", "stranger"])
 def test_fault_27_what_a_certificate_may_read(
-    broker: Kafka, filled: Callable[..., str], tmp_path: Path, who: str, capsys: pytest.CaptureFixture[str]
+    broker: Kafka,
+    filled: Callable[..., str],
+    tmp_path: Path,
+    who: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     topic = filled(f"open-{who}", {0: [1]})
     mine = with_certificate(tmp_path, issued(CA, who))
@@ -248,7 +281,12 @@ def test_fault_27_check_names_the_layer(
         kept(alice.parent, OTHER.cert_pem, name="ca.pem")
     servers = broker.bootstrap("SASL_SSL").split(",")[0]
     start = time.monotonic()
-    assert cli.main(["check", "--bootstrap-servers", servers, "--topic", "t", "--client-config", str(alice)]) == 2
+    assert (
+        cli.main(
+            ["check", "--bootstrap-servers", servers, "--topic", "t", "--client-config", str(alice)]
+        )
+        == 2
+    )
     assert time.monotonic() - start < 10
     told = "".join(capsys.readouterr())
     assert f"! {layer} fails: " in told

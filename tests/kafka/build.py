@@ -61,7 +61,9 @@ def batch(
 
 def marker(offset: int, producer: int, key: bytes | None) -> bytearray:
     """A transaction's end: a control batch."""
-    return batch([Record(offset, b"\0" * 6, key)], attributes=TRANSACTIONAL | CONTROL, producer=producer)
+    return batch(
+        [Record(offset, b"\0" * 6, key)], attributes=TRANSACTIONAL | CONTROL, producer=producer
+    )
 
 
 def sealed(data: bytearray) -> bytearray:
@@ -70,7 +72,9 @@ def sealed(data: bytearray) -> bytearray:
     return data
 
 
-def legacy(records: list[Record], magic: int, codec: int = 0, *, append_time: int | None = None) -> bytearray:
+def legacy(
+    records: list[Record], magic: int, codec: int = 0, *, append_time: int | None = None
+) -> bytearray:
     """Messages of format v0 or v1: one after the other or, with a codec, one that holds them all."""
     if codec == 0:
         return bytearray(b"".join(_message(r, magic) for r in records))
@@ -104,7 +108,9 @@ def resealed(data: bytearray) -> bytearray:
     return data
 
 
-def fetch(data: bytes | bytearray, asked: int = 0, aborted: list[tuple[int, int]] | None = None) -> Fetch:
+def fetch(
+    data: bytes | bytearray, asked: int = 0, aborted: list[tuple[int, int]] | None = None
+) -> Fetch:
     records = memoryview(bytes(data))
     return Fetch("t", 0, asked, records, split(records, "t-0"), aborted or [])
 

@@ -22,7 +22,11 @@ def assert_unseen(secret: str, error: BaseException) -> None:
         chain.append(link)
         link = link.__cause__ or link.__context__
     for one in chain:
-        whole = traceback.TracebackException(type(one), one, one.__traceback__, capture_locals=True, compact=False)
-        frames = [f for f in whole.stack if "recovery_kit" in f.filename and "tests" not in f.filename]
+        whole = traceback.TracebackException(
+            type(one), one, one.__traceback__, capture_locals=True, compact=False
+        )
+        frames = [
+            f for f in whole.stack if "recovery_kit" in f.filename and "tests" not in f.filename
+        ]
         shown = "".join(traceback.format_exception(one)) + repr([f.locals for f in frames])
         assert secret not in shown

@@ -27,7 +27,9 @@ class Pair:
     def cert_pem(self) -> str:
         return self.certificate.public_bytes(ser.Encoding.PEM).decode()
 
-    def key_pem(self, password: str | None = None, *, form: ser.PrivateFormat = ser.PrivateFormat.PKCS8) -> str:
+    def key_pem(
+        self, password: str | None = None, *, form: ser.PrivateFormat = ser.PrivateFormat.PKCS8
+    ) -> str:
         how = ser.BestAvailableEncryption(password.encode()) if password else ser.NoEncryption()
         return self.key.private_bytes(ser.Encoding.PEM, form, how).decode()
 
@@ -46,7 +48,12 @@ def issued(by: Pair, name: str, *hosts: str, expired: bool = False) -> Pair:
 
 
 def _made(
-    name: str, *, issuer: Pair | None, hosts: tuple[str, ...] = (), is_authority: bool = False, expired: bool = False
+    name: str,
+    *,
+    issuer: Pair | None,
+    hosts: tuple[str, ...] = (),
+    is_authority: bool = False,
+    expired: bool = False,
 ) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -63,7 +70,9 @@ def _made(
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
     )
     if hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False
+        )
     return Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 

@@ -45,7 +45,10 @@ def rows(messages: Messages | None) -> list[Row]:
     if messages is None:
         return []
     m = messages
-    return [(int(m.offset[i]), int(m.time[i]), m.key(i), m.value(i), m.headers(i)) for i in range(len(m))]
+    return [
+        (int(m.offset[i]), int(m.time[i]), m.key(i), m.value(i), m.headers(i))
+        for i in range(len(m))
+    ]
 
 
 def counts(tally: Tally) -> tuple[int, int, int, int]:
@@ -73,7 +76,11 @@ class Log:
         held = [(last, data) for last, data in self.batches if last >= position]
         whole, more = held[:most], held[most : most + 1]
         upper = whole[-1][0] if whole else position
-        aborted = [(first, producer) for first, end, producer in self.aborted if end >= position and first <= upper]
+        aborted = [
+            (first, producer)
+            for first, end, producer in self.aborted
+            if end >= position and first <= upper
+        ]
         piece = more[0][1][: min(cut, len(more[0][1]) - 1)] if more else b""
         return b"".join(data for _, data in whole) + piece, aborted
 
@@ -105,7 +112,9 @@ def logs(draw: st.DrawFn) -> Log:
             if step == "abort":
                 log.aborted.append((began[producer], log.end, producer))
             del began[producer]
-            log.batches.append((log.end, bytes(marker(log.end, producer, COMMIT if step == "commit" else ABORT))))
+            log.batches.append(
+                (log.end, bytes(marker(log.end, producer, COMMIT if step == "commit" else ABORT)))
+            )
             log.kind[log.end] = "control"
             log.end += 1
     # What is still open at the end lies behind the last stable offset, which is as far as anybody reads.
@@ -120,7 +129,9 @@ def _write(log: Log, dice: random.Random, producer: int, written: dict[int, list
     cleaned = dice.random() < 0.3
     offsets = [log.end + i for i in range(span) if not (cleaned and dice.random() < 0.5)]
     codec = dice.choice([0, 0, GZIP, SNAPPY, LZ4, ZSTD])
-    attributes = (TRANSACTIONAL if producer >= 0 else 0) | (APPEND_TIME if dice.random() < 0.2 else 0)
+    attributes = (TRANSACTIONAL if producer >= 0 else 0) | (
+        APPEND_TIME if dice.random() < 0.2 else 0
+    )
     made = [
         Record(
             offset,
@@ -134,17 +145,31 @@ def _write(log: Log, dice: random.Random, producer: int, written: dict[int, list
     base, last = log.end, log.end + span - 1
     log.end += span
     if not made:
-        if dice.random() < 0.5:  # the cleaner keeps an empty batch of a producer's last sequence number
+        if (
+            dice.random() < 0.5
+        ):  # the cleaner keeps an empty batch of a producer's last sequence number
             log.batches.append((last, _empty(base, last, attributes, producer)))
         return
     at = NOON + 5 if attributes & APPEND_TIME else None
     try:
-        data = batch(made, base=base, last=last, codec=codec, attributes=attributes, producer=producer, max_time=at)
+        data = batch(
+            made,
+            base=base,
+            last=last,
+            codec=codec,
+            attributes=attributes,
+            producer=producer,
+            max_time=at,
+        )
     except AssertionError:  # too small to be compressed
-        data = batch(made, base=base, last=last, attributes=attributes, producer=producer, max_time=at)
+        data = batch(
+            made, base=base, last=last, attributes=attributes, producer=producer, max_time=at
+        )
     log.batches.append((last, bytes(data)))
     for r in made:
-        log.records[r.offset] = Record(r.offset, r.value, r.key, r.time if at is None else at, r.headers)
+        log.records[r.offset] = Record(
+            r.offset, r.value, r.key, r.time if at is None else at, r.headers
+        )
         log.kind[r.offset] = "delivered"
     if producer >= 0:
         written.setdefault(producer, []).extend(offsets)
@@ -169,7 +194,10 @@ def test_any_log_in_any_fetches_is_accounted_for(log: Log, data: st.DataObject) 
     got: list[Row] = []
     theirs: list[Row] = []
     while tally.position < end:
-        most, cut = data.draw(st.integers(1, 4), label="batches"), data.draw(st.integers(0, 80), label="cut")
+        most, cut = (
+            data.draw(st.integers(1, 4), label="batches"),
+            data.draw(st.integers(0, 80), label="cut"),
+        )
         answer, aborted = log.fetched(tally.position, most, cut)
         if not answer:  # a hole with nothing behind it; a broker would not answer
             break
@@ -179,14 +207,20 @@ def test_any_log_in_any_fetches_is_accounted_for(log: Log, data: st.DataObject) 
         assert tally.position > asked
     reached = tally.position
     kinds = {o: k for o, k in log.kind.items() if start <= o < reached}
-    wanted = [o for o in sorted(kinds) if kinds[o] == "delivered" or (kinds[o] == "aborted" and not committed)]
+    wanted = [
+        o
+        for o in sorted(kinds)
+        if kinds[o] == "delivered" or (kinds[o] == "aborted" and not committed)
+    ]
     records = [log.records[o] for o in wanted]
     assert got == [(r.offset, r.time, r.key, r.value, r.headers) for r in records]
     assert got == theirs
     control = sum(k == "control" for k in kinds.values())
     aborted_ones = sum(k == "aborted" for k in kinds.values()) if committed else 0
     assert counts(tally) == (len(wanted), control, aborted_ones, reached - start - len(kinds))
-    event(f"aborted: {aborted_ones > 0}, removed: {tally.removed > 0}")  # see --hypothesis-show-statistics
+    event(
+        f"aborted: {aborted_ones > 0}, removed: {tally.removed > 0}"
+    )  # see --hypothesis-show-statistics
 
 
 def second_opinion(
@@ -203,10 +237,16 @@ def second_opinion(
         position,
         TopicPartition("t", 0),
         MemoryRecords(data),
-        isolation_level=IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED,
+        isolation_level=IsolationLevel.READ_COMMITTED
+        if committed
+        else IsolationLevel.READ_UNCOMMITTED,
         aborted_transactions=found,
     )
-    return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in parts.take() if r.offset < end]
+    return [
+        (r.offset, r.timestamp, r.key, r.value, list(r.headers))
+        for r in parts.take()
+        if r.offset < end
+    ]
 
 
 # --- one at a time
@@ -222,7 +262,9 @@ def test_the_end_cuts_exactly() -> None:
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
 def test_fault_19_every_codec(codec: int) -> None:
-    records = [Record(o, b"value %d " % o * 9, headers=[("h", b"1")]) for o in range(2000)]  # over one block of snappy
+    records = [
+        Record(o, b"value %d " % o * 9, headers=[("h", b"1")]) for o in range(2000)
+    ]  # over one block of snappy
     data = batch(records, codec=codec)
     got = rows(read(fetch(data), Tally(0), 2000))
     assert got == [(r.offset, r.time, r.key, r.value, r.headers) for r in records]
@@ -243,16 +285,21 @@ def test_fault_19_an_unknown_codec_is_named(number: int) -> None:
     data = batch([Record(41)])
     data[22] |= number
     with pytest.raises(
-        CorruptLog, match=f"t-0: .*offset 41 .*codec number {number}.*it reads none, gzip, snappy, lz4, zstd"
+        CorruptLog,
+        match=f"t-0: .*offset 41 .*codec number {number}.*it reads none, gzip, snappy, lz4, zstd",
     ):
         read(fetch(sealed(data), 41), Tally(41), 42)
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
-def test_fault_19_a_codec_that_is_not_installed_names_the_package(monkeypatch: pytest.MonkeyPatch, codec: int) -> None:
+def test_fault_19_a_codec_that_is_not_installed_names_the_package(
+    monkeypatch: pytest.MonkeyPatch, codec: int
+) -> None:
     data = batch([Record(o, b"value" * 90) for o in range(41, 43)], codec=codec)
     monkeypatch.setitem(sys.modules, "cramjam", None)
-    with pytest.raises(KafkaError, match=r"t-0: .*offset 41 .*needs the Python package cramjam; install it"):
+    with pytest.raises(
+        KafkaError, match=r"t-0: .*offset 41 .*needs the Python package cramjam; install it"
+    ):
         read(fetch(data, 41), Tally(41), 43)
 
 
@@ -267,7 +314,10 @@ def test_what_does_not_decompress_is_named(codec: int) -> None:
 
 def test_fault_17_each_damaged_byte_is_told() -> None:
     """But in the leader's epoch: no CRC covers it, and nothing is made of it."""
-    before, data = batch([Record(o) for o in range(5)]), batch([Record(o, b"value") for o in range(5, 9)])
+    before, data = (
+        batch([Record(o) for o in range(5)]),
+        batch([Record(o, b"value") for o in range(5, 9)]),
+    )
     for at in set(range(len(data))) - {12, 13, 14, 15}:
         for flip in (1, 0x80):
             damaged = before + data
@@ -289,7 +339,9 @@ def test_batches_out_of_order_are_told() -> None:
     with pytest.raises(CorruptLog, match=r"offsets 6 to 7, and the one before it ends at 6"):
         read(fetch(one + two, 5), Tally(5), 8)
     tally = Tally(5)
-    assert [r[0] for r in rows(read(fetch(one + two, 5), tally, 6))] == [5]  # what lies behind the end is not looked at
+    assert [r[0] for r in rows(read(fetch(one + two, 5), tally, 6))] == [
+        5
+    ]  # what lies behind the end is not looked at
 
 
 @pytest.mark.parametrize(
@@ -297,7 +349,9 @@ def test_batches_out_of_order_are_told() -> None:
     [((0, 0), 1), ((1, 0), 1), ((0, 2), 1), ((0, 1, 1), 2)],
     ids=["twice", "back", "beyond", "again"],
 )
-def test_records_at_offsets_that_their_batch_cannot_hold(offsets: tuple[int, ...], last: int) -> None:
+def test_records_at_offsets_that_their_batch_cannot_hold(
+    offsets: tuple[int, ...], last: int
+) -> None:
     data = batch([Record(o) for o in offsets], base=0, last=last)
     with pytest.raises(CorruptLog, match=f"offsets 0 to {last} cannot be taken apart"):
         read(fetch(data), Tally(0), last + 1)
@@ -314,13 +368,20 @@ def test_a_wrong_number_of_records(claimed: int) -> None:
 def test_a_batch_that_claims_less_than_nothing_takes_no_room_from_others() -> None:
     data = bytearray(_empty(0, 4, 0, -1))
     struct.pack_into(">i", data, 57, -5)
-    with pytest.raises(CorruptLog, match="t-0: the record batches from offset 0 on claim 0 records"):
+    with pytest.raises(
+        CorruptLog, match="t-0: the record batches from offset 0 on claim 0 records"
+    ):
         read(fetch(sealed(data) + batch([Record(o) for o in range(5, 10)])), Tally(0), 10)
 
 
 def test_batches_before_the_position_are_passed_over() -> None:
     tally = Tally(5)
-    data = batch([Record(0), Record(3)]) + marker(4, 1, COMMIT) + marker(5, 1, COMMIT) + batch([Record(6)])
+    data = (
+        batch([Record(0), Record(3)])
+        + marker(4, 1, COMMIT)
+        + marker(5, 1, COMMIT)
+        + batch([Record(6)])
+    )
     assert [r[0] for r in rows(read(fetch(data, 5), tally, 7))] == [6]
     assert (tally.position, counts(tally)) == (7, (1, 1, 0, 0))
 
@@ -328,7 +389,9 @@ def test_batches_before_the_position_are_passed_over() -> None:
 def test_an_unknown_format_is_named() -> None:
     data = batch([Record(0)])
     data[16] = 3
-    with pytest.raises(CorruptLog, match=r"t-0: .*offset 0 .*format v3 .*reads the formats v0 to v2"):
+    with pytest.raises(
+        CorruptLog, match=r"t-0: .*offset 0 .*format v3 .*reads the formats v0 to v2"
+    ):
         fetch(data)
 
 
@@ -347,13 +410,19 @@ def test_a_control_batch_without_a_marker_is_told() -> None:
 
 
 def test_markers_of_other_kinds_abort_nothing() -> None:
-    data = batch([Record(0)], attributes=TRANSACTIONAL, producer=1) + marker(1, 1, b"\0\0\0\2") + marker(2, 1, COMMIT)
+    data = (
+        batch([Record(0)], attributes=TRANSACTIONAL, producer=1)
+        + marker(1, 1, b"\0\0\0\2")
+        + marker(2, 1, COMMIT)
+    )
     tally = Tally(0)
     assert [r[0] for r in rows(read(fetch(data), tally, 3))] == [0]
     assert counts(tally) == (1, 2, 0, 0)
 
 
-def test_fault_21_a_second_transaction_of_the_same_producer_is_not_taken_for_the_aborted_one() -> None:
+def test_fault_21_a_second_transaction_of_the_same_producer_is_not_taken_for_the_aborted_one() -> (
+    None
+):
     data = (
         batch([Record(0)], attributes=TRANSACTIONAL, producer=1)
         + batch([Record(1)], producer=1)  # the same producer, outside of any transaction
@@ -387,7 +456,9 @@ def test_headers_that_cannot_be_taken_apart_name_their_record() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damage_under_a_right_crc_is_told_or_read_as_kafka_python_reads_it(data: st.DataObject) -> None:
+def test_damage_under_a_right_crc_is_told_or_read_as_kafka_python_reads_it(
+    data: st.DataObject,
+) -> None:
     """A producer that writes nonsense: the decoder must neither read beyond the bytes nor make something up."""
     made = batch([Record(o, b"value", headers=[("h", b"1"), ("n", None)]) for o in range(3)])
     size = (len(made) - 61) // 3

@@ -22,12 +22,16 @@ def test_no_setting_is_in_both_lists() -> None:
 
 @pytest.mark.parametrize("module", ["connection", "sasl", "tls", "oauth"])
 def test_every_setting_that_the_code_reads_is_a_known_one(module: str) -> None:
-    read = set(re.findall(rf'"((?:{FAMILIES})(?:\.[a-z]+)+)"', (FOLDER / f"{module}.py").read_text()))
+    read = set(
+        re.findall(rf'"((?:{FAMILIES})(?:\.[a-z]+)+)"', (FOLDER / f"{module}.py").read_text())
+    )
     assert read
     assert read <= USED
 
 
-@pytest.mark.parametrize("client", ["consumer.ConsumerConfig", "producer.ProducerConfig", "admin.AdminClientConfig"])
+@pytest.mark.parametrize(
+    "client", ["consumer.ConsumerConfig", "producer.ProducerConfig", "admin.AdminClientConfig"]
+)
 def test_every_setting_of_kafkas_own_client_is_known(client: str) -> None:
     classpath = ":".join(map(str, jars(progress=False)))
     documented = subprocess.run(

@@ -44,7 +44,10 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     ],
 )
 def test_bootstrap_servers(given: str | list[str], expected: list[str]) -> None:
-    assert client_options(given) == {"bootstrap_servers": expected, "security_protocol": "PLAINTEXT"}
+    assert client_options(given) == {
+        "bootstrap_servers": expected,
+        "security_protocol": "PLAINTEXT",
+    }
 
 
 def test_bootstrap_servers_from_the_file_and_the_argument_wins(write) -> None:
@@ -106,33 +109,67 @@ def test_read_uncommitted_warns(write) -> None:
     [
         (["security.protocol=SSSL"], "Did you mean 'SSL'"),
         (["request.timeout.ms=soon"], "request.timeout.ms"),
-        (["sasl.username=me", f"sasl.password={SECRET}"], "security.protocol is PLAINTEXT, which would not use it"),
-        (["security.protocol=SSL", f"sasl.password={SECRET}"], "security.protocol is SSL, which would not use it"),
-        ([f'sasl.jaas.config={PLAIN} username="me" password="{SECRET}";'], "sasl.jaas.config is set, but"),
+        (
+            ["sasl.username=me", f"sasl.password={SECRET}"],
+            "security.protocol is PLAINTEXT, which would not use it",
+        ),
+        (
+            ["security.protocol=SSL", f"sasl.password={SECRET}"],
+            "security.protocol is SSL, which would not use it",
+        ),
+        (
+            [f'sasl.jaas.config={PLAIN} username="me" password="{SECRET}";'],
+            "sasl.jaas.config is set, but",
+        ),
         (["sasl.mechanism=PLAIN"], "sasl.mechanism is set, but"),
-        (["ssl.truststore.location=x"], "not given, which means PLAINTEXT: the connection would not be encrypted"),
+        (
+            ["ssl.truststore.location=x"],
+            "not given, which means PLAINTEXT: the connection would not be encrypted",
+        ),
         (["security.protocol=SASL_PLAINTEXT", "ssl.ca.location=x"], "is SASL_PLAINTEXT"),
         (["security.protocol=SASL_SSL"], "sasl.mechanism is missing"),
         (
-            ["security.protocol=SASL_SSL", f'sasl.jaas.config={SCRAM} username="me" password="{SECRET}";'],
+            [
+                "security.protocol=SASL_SSL",
+                f'sasl.jaas.config={SCRAM} username="me" password="{SECRET}";',
+            ],
             "To go with ScramLoginModule add sasl.mechanism=SCRAM-SHA-512",
         ),
-        (["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-521"], "Did you mean 'SCRAM-SHA-512'"),
-        (["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN"], "the username is missing or empty"),
+        (
+            ["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-521"],
+            "Did you mean 'SCRAM-SHA-512'",
+        ),
+        (
+            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN"],
+            "the username is missing or empty",
+        ),
         (
             ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", "sasl.username=me"],
             "the password is missing or empty",
         ),
         (
-            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", "sasl.username=me", "sasl.password="],
+            [
+                "security.protocol=SASL_SSL",
+                "sasl.mechanism=PLAIN",
+                "sasl.username=me",
+                "sasl.password=",
+            ],
             "the password is missing or empty",
         ),
         (
-            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", f'sasl.jaas.config={PLAIN} username="{SECRET}";'],
+            [
+                "security.protocol=SASL_SSL",
+                "sasl.mechanism=PLAIN",
+                f'sasl.jaas.config={PLAIN} username="{SECRET}";',
+            ],
             "the password is missing or empty",
         ),
         (
-            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", f'sasl.jaas.config={SCRAM} username="{SECRET}";'],
+            [
+                "security.protocol=SASL_SSL",
+                "sasl.mechanism=PLAIN",
+                f'sasl.jaas.config={SCRAM} username="{SECRET}";',
+            ],
             "sasl.mechanism is PLAIN, but sasl.jaas.config names ScramLoginModule",
         ),
         (
@@ -189,7 +226,13 @@ def test_read_uncommitted_warns(write) -> None:
                 ],
                 "has to begin with https://",
             )
-            for url in ("http://a/token", "a/token", f"https://me:{SECRET}@a/token", "https://", "https://a:x/")
+            for url in (
+                "http://a/token",
+                "a/token",
+                f"https://me:{SECRET}@a/token",
+                "https://",
+                "https://a:x/",
+            )
         ),
         (
             [
@@ -200,13 +243,26 @@ def test_read_uncommitted_warns(write) -> None:
             "only client credentials",
         ),
         (
-            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", f"sasl.jaas.config={PLAIN} password={SECRET}!;"],
+            [
+                "security.protocol=SASL_SSL",
+                "sasl.mechanism=PLAIN",
+                f"sasl.jaas.config={PLAIN} password={SECRET}!;",
+            ],
             "cannot be read at character",
         ),
-        (["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", f'sasl.jaas.config=Plain "{SECRET}'], "cannot be read"),
+        (
+            [
+                "security.protocol=SASL_SSL",
+                "sasl.mechanism=PLAIN",
+                f'sasl.jaas.config=Plain "{SECRET}',
+            ],
+            "cannot be read",
+        ),
     ],
 )
-def test_half_a_configuration_is_refused_and_no_secret_shown(write, lines: list[str], message: str) -> None:
+def test_half_a_configuration_is_refused_and_no_secret_shown(
+    write, lines: list[str], message: str
+) -> None:
     with pytest.raises(ParameterError) as caught:
         client_options(HOST, write(*lines))
     assert message in str(caught.value)
@@ -246,7 +302,10 @@ def test_half_a_configuration_is_refused_before_a_byte_is_sent(write, lines: lis
 def test_user_and_password(write, mechanism: str, spelling: str) -> None:
     module = PLAIN if mechanism == "PLAIN" else SCRAM
     lines = (
-        [f"sasl.mechanism={mechanism}", f'sasl.jaas.config={module} username="me" password="{SECRET}";']
+        [
+            f"sasl.mechanism={mechanism}",
+            f'sasl.jaas.config={module} username="me" password="{SECRET}";',
+        ]
         if spelling == "java"
         else [f"sasl.mechanisms={mechanism}", "sasl.username=me", f"sasl.password={SECRET}"]
     )
@@ -259,18 +318,33 @@ def test_user_and_password(write, mechanism: str, spelling: str) -> None:
 
 
 def test_scram_user_name_is_escaped_as_the_rfc_asks(write) -> None:
-    lines = ["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-256", "sasl.username=a=b,c", "sasl.password=x"]
+    lines = [
+        "security.protocol=SASL_SSL",
+        "sasl.mechanism=SCRAM-SHA-256",
+        "sasl.username=a=b,c",
+        "sasl.password=x",
+    ]
     assert client_options(HOST, write(*lines))["sasl_plain_username"] == "a=3Db=2Cc"
 
 
 def test_plain_in_the_clear_warns_unless_on_loopback(write) -> None:
-    path = write("security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=me", "sasl.password=x")
-    with pytest.warns(UserWarning, match=r"PLAIN over SASL_PLAINTEXT sends the credentials to broker\.example\.com"):
+    path = write(
+        "security.protocol=SASL_PLAINTEXT",
+        "sasl.mechanism=PLAIN",
+        "sasl.username=me",
+        "sasl.password=x",
+    )
+    with pytest.warns(
+        UserWarning,
+        match=r"PLAIN over SASL_PLAINTEXT sends the credentials to broker\.example\.com",
+    ):
         client_options(HOST, path)
     assert client_options("localhost:1,127.0.0.1:1,[::1]:1", path)["sasl_mechanism"] == "PLAIN"
 
 
-@pytest.mark.parametrize(("mechanism", "package"), [("GSSAPI", "gssapi"), ("AWS_MSK_IAM", "botocore")])
+@pytest.mark.parametrize(
+    ("mechanism", "package"), [("GSSAPI", "gssapi"), ("AWS_MSK_IAM", "botocore")]
+)
 def test_a_mechanism_whose_package_is_missing_names_it(
     write, monkeypatch: pytest.MonkeyPatch, mechanism: str, package: str
 ) -> None:
@@ -298,9 +372,15 @@ def test_kerberos_takes_the_name_of_the_service_and_the_ticket_cache(write) -> N
         ([f'sasl.jaas.config={module} useTicketCache=true serviceName="log";'], "log"),
     ):
         options = client_options(HOST, write(*lines, *more))
-        assert (options["sasl_mechanism"], options["sasl_kerberos_service_name"]) == ("GSSAPI", service)
+        assert (options["sasl_mechanism"], options["sasl_kerberos_service_name"]) == (
+            "GSSAPI",
+            service,
+        )
         assert set(options) <= set(KafkaConsumer.DEFAULT_CONFIG)
-    for more in (f'sasl.jaas.config={module} keyTab="/etc/me.keytab";', "sasl.kerberos.keytab=/etc/me.keytab"):
+    for more in (
+        f'sasl.jaas.config={module} keyTab="/etc/me.keytab";',
+        "sasl.kerberos.keytab=/etc/me.keytab",
+    ):
         with pytest.warns(UserWarning, match="the ticket cache is"):
             client_options(HOST, write(*lines, more))
 
@@ -313,7 +393,9 @@ def test_msk_iam_takes_credentials_from_the_environment_alone(write) -> None:
         options = client_options(HOST, write(*lines, *more))
         assert options["sasl_mechanism"] == "AWS_MSK_IAM"
         assert set(options) <= set(KafkaConsumer.DEFAULT_CONFIG)
-    with pytest.raises(ParameterError, match=r"IAMLoginModule \(awsProfileName\) are not supported"):
+    with pytest.raises(
+        ParameterError, match=r"IAMLoginModule \(awsProfileName\) are not supported"
+    ):
         client_options(HOST, write(*lines, f'sasl.jaas.config={module} awsProfileName="me";'))
     with pytest.raises(ParameterError, match=r"AWS_MSK_IAM needs security\.protocol=SASL_SSL"):
         client_options(HOST, write("security.protocol=SASL_PLAINTEXT", lines[1]))
@@ -325,7 +407,10 @@ def test_msk_iam_takes_credentials_from_the_environment_alone(write) -> None:
         (f'{PLAIN} username="a" password="b";', {"username": "a", "password": "b"}),
         (f"{PLAIN} username='a' password = 'it\"s' ;", {"username": "a", "password": 'it"s'}),
         (rf'{PLAIN} username="a\"b\\c\td\101" x="";', {"username": 'a"b\\c\tdA', "x": ""}),
-        (f'{PLAIN}\n  username="a" // who\n /* what\n */ password="b;=#//";', {"username": "a", "password": "b;=#//"}),
+        (
+            f'{PLAIN}\n  username="a" // who\n /* what\n */ password="b;=#//";',
+            {"username": "a", "password": "b;=#//"},
+        ),
         (f"{PLAIN} useTicketCache=true n=12", {"useTicketCache": "true", "n": "12"}),
         (f"{PLAIN};", {}),
     ],

@@ -30,7 +30,11 @@ _QUOTED = SECRET.replace("\\", "\\\\").replace('"', '\\"')
 _MODULE = "org.apache.kafka.common.security."
 _PLAIN, _SCRAM, _OAUTH = (
     f"{_MODULE}{name} required"
-    for name in ("plain.PlainLoginModule", "scram.ScramLoginModule", "oauthbearer.OAuthBearerLoginModule")
+    for name in (
+        "plain.PlainLoginModule",
+        "scram.ScramLoginModule",
+        "oauthbearer.OAuthBearerLoginModule",
+    )
 )
 _UNSECURED = f"{_MODULE}oauthbearer.internals.unsecured.OAuthBearerUnsecured"
 
@@ -65,7 +69,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         running.create_topic("ledger-events")
         with KafkaAdminClient(bootstrap_servers=running.bootstrap_servers) as admin:
             for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-                users = [UserScramCredentialUpsertion(name, mechanism, SECRET) for name in ("alice", "a=b,c")]
+                users = [
+                    UserScramCredentialUpsertion(name, mechanism, SECRET)
+                    for name in ("alice", "a=b,c")
+                ]
                 assert set(admin.alter_user_scram_credentials(users).values()) == {None}
         yield running
 
@@ -75,7 +82,10 @@ def options(broker: Kafka, tmp_path: Path) -> Options:
     kept(tmp_path, CA.cert_pem, name="ca.pem")
 
     def make(
-        protocol: str, *lines: str, listener: str | None = None, trust: str = "ssl.ca.location=ca.pem"
+        protocol: str,
+        *lines: str,
+        listener: str | None = None,
+        trust: str = "ssl.ca.location=ca.pem",
     ) -> dict[str, object]:
         secured = [trust] if protocol.endswith("SSL") else []
         path = kept(tmp_path, f"security.protocol={protocol}", *secured, *lines)
@@ -88,7 +98,9 @@ def options(broker: Kafka, tmp_path: Path) -> Options:
 def no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.DEBUG)
     yield
-    logged = "\n".join(f"{r.name} {r.getMessage()} {r.exc_text or ''}" for r in caplog.get_records("call"))
+    logged = "\n".join(
+        f"{r.name} {r.getMessage()} {r.exc_text or ''}" for r in caplog.get_records("call")
+    )
     for secret in (SECRET, repr(SECRET)[1:-1], str(SECRET.encode())[2:-1], WRONG):
         assert secret not in logged
 
@@ -117,15 +129,20 @@ def java(module: str) -> str:
 
 @pytest.mark.parametrize("protocol", ["SASL_SSL", "SASL_PLAINTEXT"])
 @pytest.mark.parametrize(
-    ("mechanism", "module"), [("PLAIN", _PLAIN), ("SCRAM-SHA-256", _SCRAM), ("SCRAM-SHA-512", _SCRAM)]
+    ("mechanism", "module"),
+    [("PLAIN", _PLAIN), ("SCRAM-SHA-256", _SCRAM), ("SCRAM-SHA-512", _SCRAM)],
 )
 def test_passwords(options: Options, protocol: str, mechanism: str, module: str) -> None:
-    assert works(options(protocol, f"sasl.mechanism={mechanism}", "sasl.username=alice", password(SECRET)))
+    assert works(
+        options(protocol, f"sasl.mechanism={mechanism}", "sasl.username=alice", password(SECRET))
+    )
     require_connection(options(protocol, f"sasl.mechanism={mechanism}", java(module)))
 
 
 def test_scram_user_with_an_odd_name(options: Options) -> None:
-    require_connection(options("SASL_SSL", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=a=b,c", password(SECRET)))
+    require_connection(
+        options("SASL_SSL", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=a=b,c", password(SECRET))
+    )
 
 
 def mine(folder: Path, who: Pair = ME) -> list[str]:
@@ -185,13 +202,18 @@ REFUSED: dict[str, tuple[str, str, Callable[[Options, Path], dict[str, object]]]
     "wrong password, SCRAM": (
         "SASL",
         "refuses the credentials (SCRAM-SHA-512)",
-        lambda options, _: options("SASL_SSL", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=alice", password(WRONG)),
+        lambda options, _: options(
+            "SASL_SSL", "sasl.mechanism=SCRAM-SHA-512", "sasl.username=alice", password(WRONG)
+        ),
     ),
     "unknown authority": (
         "TLS",
         "Name its certificate authority in ssl.truststore.location",
         lambda options, _: options(
-            "SASL_SSL", *PLAIN, password(SECRET), trust=f"ssl.ca.pem={OTHER.cert_pem.replace(chr(10), ' ')}"
+            "SASL_SSL",
+            *PLAIN,
+            password(SECRET),
+            trust=f"ssl.ca.pem={OTHER.cert_pem.replace(chr(10), ' ')}",
         ),
     ),
     "no client certificate": (
@@ -214,7 +236,11 @@ REFUSED: dict[str, tuple[str, str, Callable[[Options, Path], dict[str, object]]]
         "speaks TLS, and security.protocol is SASL_PLAINTEXT",
         lambda options, _: options("SASL_PLAINTEXT", *PLAIN, password(SECRET), listener="SASL_SSL"),
     ),
-    "TLS to plain text": ("TLS", "does not speak TLS", lambda options, _: options("SSL", listener="PLAINTEXT")),
+    "TLS to plain text": (
+        "TLS",
+        "does not speak TLS",
+        lambda options, _: options("SSL", listener="PLAINTEXT"),
+    ),
     "no SASL to SASL": (
         "Kafka",
         "does its listener ask for SASL?",
@@ -223,7 +249,9 @@ REFUSED: dict[str, tuple[str, str, Callable[[Options, Path], dict[str, object]]]
     "SASL to no SASL": (
         "SASL",
         "is a listener without SASL",
-        lambda options, _: options("SASL_PLAINTEXT", *PLAIN, password(SECRET), listener="PLAINTEXT"),
+        lambda options, _: options(
+            "SASL_PLAINTEXT", *PLAIN, password(SECRET), listener="PLAINTEXT"
+        ),
     ),
 }
 
@@ -251,7 +279,9 @@ def test_27_the_reason_within_ten_seconds_and_no_secret(
         assert secret not in shown
 
 
-def test_40_what_kafka_python_says_by_itself_is_explained(options: Options, capfd: pytest.CaptureFixture[str]) -> None:
+def test_40_what_kafka_python_says_by_itself_is_explained(
+    options: Options, capfd: pytest.CaptureFixture[str]
+) -> None:
     given = options("SASL_SSL", *PLAIN, password(WRONG))
     with pytest.raises(LibraryError, match="Unable to bootstrap") as caught:
         KafkaAdminClient(bootstrap_timeout_ms=1500, **given)
@@ -275,9 +305,15 @@ def test_one_server_of_several_is_enough(options: Options, broker: Kafka) -> Non
         require_connection({**given, "bootstrap_servers": [*others, broker.bootstrap("SASL_SSL")]})
 
 
-def test_a_refused_password_is_sent_once(options: Options, broker: Kafka, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_password_is_sent_once(
+    options: Options, broker: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
     given = options("SASL_SSL", *PLAIN, password(WRONG))
     with pytest.raises(KafkaError, match="refuses the credentials"):
         require_connection({**given, "bootstrap_servers": [broker.bootstrap("SASL_SSL")] * 3})
-    sent = [r for r in caplog.records if "Sending request" in r.getMessage() and "SaslAuthenticate" in r.getMessage()]
+    sent = [
+        r
+        for r in caplog.records
+        if "Sending request" in r.getMessage() and "SaslAuthenticate" in r.getMessage()
+    ]
     assert len(sent) == 1

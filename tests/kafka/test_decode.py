@@ -28,20 +28,24 @@ def run(buffer: np.ndarray, table: np.ndarray, records: int) -> tuple[int, np.nd
 def decode(body: bytes, records: int, last: int = 9, *, at: int = 3) -> tuple[int, np.ndarray]:
     """Decode one batch at offsets 0 to ``last``, with other bytes before it and none behind: (answer, columns)."""
     buffer = EDGE.holding(b"\xff" * at + body)
-    return run(buffer, np.array([(at, at + len(body), 0, last, 1000, -1, records)], np.int64), records)
+    return run(
+        buffer, np.array([(at, at + len(body), 0, last, 1000, -1, records)], np.int64), records
+    )
 
 
 def inside(places: np.ndarray, lengths: np.ndarray, start: int, end: int) -> bool:
-    return bool(((lengths == -1) | ((places >= start) & (lengths >= 0) & (places + lengths <= end))).all())
+    return bool(
+        ((lengths == -1) | ((places >= start) & (lengths >= 0) & (places + lengths <= end))).all()
+    )
 
 
 BODIES = st.one_of(
     st.binary(max_size=80),
     st.lists(st.sampled_from([0, 1, 2, 3, 6, 12, 0x7E, 0x80, 0xFF]), max_size=60).map(bytes),
     st.builds(
-        lambda at, byte: bytes(batch([Record(o, headers=[("h", b"1")]) for o in range(4)])[61:]).replace(
-            bytes([at]), bytes([byte])
-        ),
+        lambda at, byte: bytes(
+            batch([Record(o, headers=[("h", b"1")]) for o in range(4)])[61:]
+        ).replace(bytes([at]), bytes([byte])),
         st.integers(0, 255),
         st.integers(0, 255),
     ),
@@ -66,7 +70,12 @@ def test_any_bytes_are_refused_or_stay_inside(body: bytes, records: int) -> None
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.one_of(st.binary(max_size=40), st.lists(st.sampled_from([0, 1, 2, 4, 6, 65, 0x80]), max_size=30).map(bytes)))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.lists(st.sampled_from([0, 1, 2, 4, 6, 65, 0x80]), max_size=30).map(bytes),
+    )
+)
 def test_any_headers_are_refused_or_stay_inside(data: bytes) -> None:
     buffer = EDGE.holding(b"\xff\xff" + data)
     rows = np.full((len(data) + GUARD, 4), -77, np.int64)
@@ -110,7 +119,9 @@ def test_varints_of_every_size(value: int) -> None:
     assert (bad, columns[1].tolist()) == (-1, [value])
     for length in range(1, 1 + len(varint(value))):
         cut = varint(length) + record[:length]
-        assert run(EDGE.holding(cut), np.array([(0, len(cut), 0, 0, 0, -1, 1)], np.int64), 1)[0] == 0
+        assert (
+            run(EDGE.holding(cut), np.array([(0, len(cut), 0, 0, 0, -1, 1)], np.int64), 1)[0] == 0
+        )
 
 
 def test_a_varint_that_does_not_end_is_refused() -> None:
@@ -139,5 +150,7 @@ def test_the_time_of_a_record() -> None:
     """Its own, ahead of the batch's first; or, where the broker set it, the batch's."""
     body = bytes(batch([Record(0, time=5_000), Record(1, time=4_000)])[61:])
     for all_at, times in ((-1, [5_000, 4_000]), (9_000, [9_000, 9_000])):
-        bad, columns = run(EDGE.holding(body), np.array([(0, len(body), 0, 1, 5_000, all_at, 2)], np.int64), 2)
+        bad, columns = run(
+            EDGE.holding(body), np.array([(0, len(body), 0, 1, 5_000, all_at, 2)], np.int64), 2
+        )
         assert (bad, columns[1].tolist()) == (-1, times)

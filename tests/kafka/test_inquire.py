@@ -31,7 +31,9 @@ def test_what_is_used_of_kafka_python_is_there(consumer: KafkaConsumer) -> None:
         assert callable(getattr(consumer._fetcher, name))
 
 
-def test_cleanup_policies_are_asked_for_on_a_connection_that_is_there(broker: Kafka, consumer: KafkaConsumer) -> None:
+def test_cleanup_policies_are_asked_for_on_a_connection_that_is_there(
+    broker: Kafka, consumer: KafkaConsumer
+) -> None:
     broker.create_topic("inquired", config={"cleanup.policy": "compact"})
     broker.create_topic("inquired-too")
     before = set(threading.enumerate())
@@ -44,12 +46,17 @@ def test_whoever_gets_no_answer_learns_nothing(broker: Kafka, consumer: KafkaCon
     broker.create_topic("unanswered")
     place = TopicPartition("unanswered", 0)
     assert inquire.cleanup_policies(consumer, ["unanswered"], timeout=0) == {}
-    assert inquire.open_transactions(consumer, [place, TopicPartition("never-made", 0)], timeout=0) == {}
+    assert (
+        inquire.open_transactions(consumer, [place, TopicPartition("never-made", 0)], timeout=0)
+        == {}
+    )
     with pytest.raises(KafkaTimeoutError):
         wire.end_offsets(consumer, [TopicPartition("never-made", 0)], committed=True, timeout=0)
 
 
-def test_a_partition_without_transactions_names_nobody(broker: Kafka, consumer: KafkaConsumer) -> None:
+def test_a_partition_without_transactions_names_nobody(
+    broker: Kafka, consumer: KafkaConsumer
+) -> None:
     broker.create_topic("no-transactions")
     assert wire.describe(consumer, "no-transactions", 10)
     assert inquire.open_transactions(consumer, [TopicPartition("no-transactions", 0)]) == {}
@@ -62,7 +69,9 @@ def test_what_a_partition_waits_for(broker: Kafka, consumer: KafkaConsumer) -> N
     assert wire.describe(consumer, "waited-for", 10)
     assert obstacles(consumer, [place])[place].endswith(f" broker 1 at {broker.bootstrap_servers}")
     wire.log_starts(consumer, [place], timeout=10)
-    assert obstacles(consumer, [place]) == {place: f"no answer from broker 1 at {broker.bootstrap_servers}"}
+    assert obstacles(consumer, [place]) == {
+        place: f"no answer from broker 1 at {broker.bootstrap_servers}"
+    }
 
 
 def test_what_is_written_between_two_questions_is_not_behind_an_open_transaction(

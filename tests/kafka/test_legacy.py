@@ -17,12 +17,16 @@ from tests.kafka.build import GZIP, LZ4, SNAPPY, Record, fetch, legacy, read, re
 from tests.kafka.test_batches import counts, rows
 from tests.messages import NOON
 
-RECORDS = [Record(o, b"value %d" % o * 20, None if o % 2 else b"k", NOON + o) for o in range(10, 15)]
+RECORDS = [
+    Record(o, b"value %d" % o * 20, None if o % 2 else b"k", NOON + o) for o in range(10, 15)
+]
 CODECS = pytest.mark.parametrize("codec", [0, GZIP, SNAPPY, LZ4])
 MAGIC = pytest.mark.parametrize("magic", [0, 1])
 
 
-def made(magic: int, codec: int, records: list[Record] = RECORDS, append_time: int | None = None) -> bytearray:
+def made(
+    magic: int, codec: int, records: list[Record] = RECORDS, append_time: int | None = None
+) -> bytearray:
     """As a broker of that time kept it; the LZ4 of v0 has a header whose checksum is wrong, as was usual then."""
     if magic or codec != LZ4:
         return legacy(records, magic, codec, append_time=append_time)
@@ -46,7 +50,9 @@ def expected(records: list[Record], magic: int, at: int | None = None) -> list[t
 @CODECS
 def test_fault_24_formats_v0_and_v1(magic: int, codec: int) -> None:
     data = made(magic, codec)
-    for start in range(10, 15):  # a message that holds others comes whole, from wherever it is asked for
+    for start in range(
+        10, 15
+    ):  # a message that holds others comes whole, from wherever it is asked for
         for end in range(start + 1, 16):
             tally = Tally(start)
             got = rows(read(fetch(data, start), tally, end))
@@ -73,7 +79,10 @@ def test_fault_24_records_that_the_cleaner_took(magic: int, codec: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from([0, 1]),
-    st.lists(st.tuples(st.sampled_from([0, GZIP, SNAPPY]), st.integers(1, 4), st.integers(0, 2)), max_size=5),
+    st.lists(
+        st.tuples(st.sampled_from([0, GZIP, SNAPPY]), st.integers(1, 4), st.integers(0, 2)),
+        max_size=5,
+    ),
     st.integers(0, 20),
     st.integers(1, 20),
 )
@@ -83,12 +92,18 @@ def test_any_messages_are_read_as_kafka_python_reads_them(
     data, offset = bytearray(), 0
     for codec, count, gap in sets:
         offset += gap
-        data += made(magic, codec, [Record(offset + i, b"x" * 40, None, NOON + i) for i in range(count)])
+        data += made(
+            magic, codec, [Record(offset + i, b"x" * 40, None, NOON + i) for i in range(count)]
+        )
         offset += count
     tally, end = Tally(start), start + length
     got = rows(read(fetch(data, start), tally, end))
     parts = Fetcher.PartitionRecords(start, TopicPartition("t", 0), MemoryRecords(bytes(data)))
-    theirs = [(r.offset, -1 if magic == 0 else r.timestamp, r.key, r.value, []) for r in parts.take() if r.offset < end]
+    theirs = [
+        (r.offset, -1 if magic == 0 else r.timestamp, r.key, r.value, [])
+        for r in parts.take()
+        if r.offset < end
+    ]
     assert got == theirs
     assert tally.delivered + tally.removed == tally.position - start
 
@@ -117,7 +132,9 @@ def test_damage_under_a_right_crc_is_told() -> None:
         for length in (4, 100, 2**31 - 1):
             data = bytearray(plain)
             struct.pack_into(what, data, at, length)
-            with pytest.raises(CorruptLog, match="t-0: the message at offset 3 cannot be taken apart"):
+            with pytest.raises(
+                CorruptLog, match="t-0: the message at offset 3 cannot be taken apart"
+            ):
                 read(fetch(resealed(data), 3), Tally(3), 4)
 
 
@@ -125,7 +142,11 @@ def test_damage_under_a_right_crc_is_told() -> None:
 def test_messages_compressed_twice_empty_or_without_value_are_told(codec: int) -> None:
     without = legacy([Record(14, None, None)], 1)
     without[17] |= codec
-    for wrapped in (_compressed(bytes(legacy(RECORDS, 1, codec)), codec), _compressed(b"", codec), without):
+    for wrapped in (
+        _compressed(bytes(legacy(RECORDS, 1, codec)), codec),
+        _compressed(b"", codec),
+        without,
+    ):
         with pytest.raises(CorruptLog, match="t-0: the message at offset 14 cannot be taken apart"):
             read(fetch(resealed(wrapped), 10), Tally(10), 15)
 

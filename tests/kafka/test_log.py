@@ -22,7 +22,9 @@ from recovery_kit.sandbox import Kafka
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
-def answering(*answers: dict[TopicPartition, Bounds]) -> Callable[[list[TopicPartition]], dict[TopicPartition, Bounds]]:
+def answering(
+    *answers: dict[TopicPartition, Bounds],
+) -> Callable[[list[TopicPartition]], dict[TopicPartition, Bounds]]:
     """What a broker says, one time after the other; asked more often than that is an error."""
     left = list(answers)
 
@@ -41,10 +43,15 @@ def test_bounds_that_can_be_are_asked_for_once() -> None:
 
 def test_fault_06_an_end_before_the_log_start_is_looked_at_again() -> None:
     odd, right = {ONE: Bounds(9, 4, 4), TWO: Bounds(0, 1, 1)}, {ONE: Bounds(9, 20, 20)}
-    assert look(answering(odd, right), [ONE, TWO], pause=0) == {ONE: Bounds(9, 20, 20), TWO: Bounds(0, 1, 1)}
+    assert look(answering(odd, right), [ONE, TWO], pause=0) == {
+        ONE: Bounds(9, 20, 20),
+        TWO: Bounds(0, 1, 1),
+    }
 
 
-@pytest.mark.parametrize("odd", [Bounds(9, 4, 4), Bounds(0, 5, 4), Bounds(-1, 4, 4), Bounds(0, -1, 4)])
+@pytest.mark.parametrize(
+    "odd", [Bounds(9, 4, 4), Bounds(0, 5, 4), Bounds(-1, 4, 4), Bounds(0, -1, 4)]
+)
 def test_fault_06_an_end_before_the_log_start_twice_is_an_error(odd: Bounds) -> None:
     said = rf"t-0: the broker says that the log starts at offset {odd.start}, is stable to {odd.stable} and ends at {odd.high}"
     with pytest.raises(KafkaError, match=said):
@@ -53,7 +60,10 @@ def test_fault_06_an_end_before_the_log_start_twice_is_an_error(odd: Bounds) -> 
 
 def test_fault_06_a_spurious_zero_is_looked_at_again() -> None:
     zero, right = {ONE: Bounds(0, 0, 0), TWO: Bounds(0, 8, 8)}, {ONE: Bounds(0, 20, 20)}
-    assert look(answering(zero, right), [ONE, TWO], pause=0) == {ONE: Bounds(0, 20, 20), TWO: Bounds(0, 8, 8)}
+    assert look(answering(zero, right), [ONE, TWO], pause=0) == {
+        ONE: Bounds(0, 20, 20),
+        TWO: Bounds(0, 8, 8),
+    }
 
 
 def test_fault_06_zero_twice_is_an_empty_partition() -> None:
@@ -63,7 +73,9 @@ def test_fault_06_zero_twice_is_an_empty_partition() -> None:
 
 def test_fault_06_a_spurious_zero_at_the_second_look_is_an_error() -> None:
     odd, zero = {ONE: Bounds(9, 4, 7)}, {ONE: Bounds(0, 0, 0)}
-    with pytest.raises(KafkaError, match="ends at 0, and just before that it ends at 7; that cannot be"):
+    with pytest.raises(
+        KafkaError, match="ends at 0, and just before that it ends at 7; that cannot be"
+    ):
         look(answering(odd, zero), [ONE], pause=0)
 
 
@@ -145,7 +157,9 @@ def test_an_end_that_does_not_come_times_out(consumer: KafkaConsumer, topic: str
     assert [span.timed_out for span in wanted] == [True, False]
 
 
-def test_an_interrupt_ends_a_read_at_once_and_leaves_nothing_behind(broker: Kafka, topic: str) -> None:
+def test_an_interrupt_ends_a_read_at_once_and_leaves_nothing_behind(
+    broker: Kafka, topic: str
+) -> None:
     before = set(threading.enumerate())
     interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     start = time.monotonic()
@@ -172,12 +186,16 @@ def test_the_times_of_the_ends(broker: Kafka, consumer: KafkaConsumer) -> None:
     with KafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
         for ms in (1_000_005, 1_000_003, 1_000_009, 1_000_007):
             producer.send("log-times", b"x", partition=0, timestamp_ms=ms).get(timeout=10)
-    wanted = log.capture(consumer, [TopicPartition("log-times", p) for p in (0, 1)], {}, {}, whole=True, timeout=10)
+    wanted = log.capture(
+        consumer, [TopicPartition("log-times", p) for p in (0, 1)], {}, {}, whole=True, timeout=10
+    )
     assert log.batch_times(consumer, wanted, timeout=10) == {"log-times-0": 1_000_005}
     assert log.batch_times(consumer, wanted, last=True, timeout=10) == {"log-times-0": 1_000_007}
 
 
-def test_messages_come_in_order_whatever_the_order_of_partitions(consumer: KafkaConsumer, topic: str) -> None:
+def test_messages_come_in_order_whatever_the_order_of_partitions(
+    consumer: KafkaConsumer, topic: str
+) -> None:
     seen: dict[str, list[Messages]] = {}
     for span, delivery in log.read_spans(consumer, spans(topic, 100, 100), timeout=10, go_on=False):
         seen.setdefault(str(span), []).append(decode(delivery))

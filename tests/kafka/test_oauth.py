@@ -38,14 +38,19 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
 def provider(tmp_path: Path, endpoint: Endpoint) -> Provider:
     kept(tmp_path, CA.cert_pem, name="ca.pem")
 
-    def make(*lines: str, url: str = endpoint.url, trust: str = "https.ca.location=ca.pem") -> ClientCredentials:
+    def make(
+        *lines: str, url: str = endpoint.url, trust: str = "https.ca.location=ca.pem"
+    ) -> ClientCredentials:
         path = kept(
             tmp_path,
             "security.protocol=SASL_SSL",
             "sasl.mechanism=OAUTHBEARER",
             f"sasl.oauthbearer.token.endpoint.url={url}",
             trust,
-            *(lines or ("sasl.oauthbearer.client.id=me", f"sasl.oauthbearer.client.secret={SECRET}")),
+            *(
+                lines
+                or ("sasl.oauthbearer.client.id=me", f"sasl.oauthbearer.client.secret={SECRET}")
+            ),
         )
         options = client_options("broker.example.com:9093", path)
         assert SECRET not in repr(options)
@@ -63,7 +68,11 @@ def basic(user: str, password: str) -> str:
 @pytest.mark.parametrize(
     "lines",
     [
-        ["sasl.oauthbearer.client.id=me", f"sasl.oauthbearer.client.secret={SECRET}", "sasl.oauthbearer.scope=a b"],
+        [
+            "sasl.oauthbearer.client.id=me",
+            f"sasl.oauthbearer.client.secret={SECRET}",
+            "sasl.oauthbearer.scope=a b",
+        ],
         [
             "sasl.oauthbearer.client.credentials.client.id=me",
             f"sasl.oauthbearer.client.credentials.client.secret={SECRET}",
@@ -73,9 +82,13 @@ def basic(user: str, password: str) -> str:
     ],
     ids=["librdkafka", "Java 4", "Java 3"],
 )
-def test_the_client_credentials_grant(provider: Provider, endpoint: Endpoint, lines: list[str]) -> None:
+def test_the_client_credentials_grant(
+    provider: Provider, endpoint: Endpoint, lines: list[str]
+) -> None:
     assert provider(*lines).token() == "the.token.one"
-    assert endpoint.asked == [(basic("me", SECRET), {"grant_type": "client_credentials", "scope": "a b"})]
+    assert endpoint.asked == [
+        (basic("me", SECRET), {"grant_type": "client_credentials", "scope": "a b"})
+    ]
 
 
 def test_credentials_url_encoded_when_asked(provider: Provider, endpoint: Endpoint) -> None:
@@ -88,7 +101,9 @@ def test_credentials_url_encoded_when_asked(provider: Provider, endpoint: Endpoi
 
 
 def test_kafka_python_takes_it_with_extensions(provider: Provider) -> None:
-    java = provider(f'sasl.jaas.config={MODULE} clientId="me" clientSecret="x" extension_logicalCluster="lkc-1";')
+    java = provider(
+        f'sasl.jaas.config={MODULE} clientId="me" clientSecret="x" extension_logicalCluster="lkc-1";'
+    )
     other = provider(
         "sasl.oauthbearer.client.id=me",
         "sasl.oauthbearer.client.secret=x",
@@ -117,7 +132,9 @@ def test_a_token_is_kept_until_four_fifths_of_its_life(
     fetches: list[int],
 ) -> None:
     # A number is the life of a token that says it by itself.
-    endpoint.body = {"access_token": unsecured_jwt("me", answer)} if isinstance(answer, float) else answer
+    endpoint.body = (
+        {"access_token": unsecured_jwt("me", answer)} if isinstance(answer, float) else answer
+    )
     one, begin, seen = provider(), time.monotonic(), []
     for later in (0.0, 7.5, 9.0):
         monkeypatch.setattr(oauth.time, "monotonic", lambda later=later: begin + later)
@@ -129,7 +146,12 @@ def test_a_token_is_kept_until_four_fifths_of_its_life(
 @pytest.mark.parametrize(
     ("status", "headers", "body", "message"),
     [
-        (401, {}, {"error": "invalid_client", "error_description": f"no {SECRET}"}, "401: invalid_client: no ***"),
+        (
+            401,
+            {},
+            {"error": "invalid_client", "error_description": f"no {SECRET}"},
+            "401: invalid_client: no ***",
+        ),
         (400, {}, b"<html>", "it answered 400"),
         (503, {}, b"", "it answered 503"),
         (302, {"Location": "http://127.0.0.1:9/"}, b"", "it answered 302"),
@@ -144,11 +166,18 @@ def test_a_token_is_kept_until_four_fifths_of_its_life(
     ],
 )
 def test_no_token_says_why_and_shows_no_secret(
-    provider: Provider, endpoint: Endpoint, status: int, headers: dict[str, str], body: Any, message: str
+    provider: Provider,
+    endpoint: Endpoint,
+    status: int,
+    headers: dict[str, str],
+    body: Any,
+    message: str,
 ) -> None:
     endpoint.status, endpoint.headers, endpoint.body = status, headers, body
     one = provider(
-        "sasl.oauthbearer.client.id=me", f"sasl.oauthbearer.client.secret={SECRET}", "sasl.login.read.timeout.ms=2000"
+        "sasl.oauthbearer.client.id=me",
+        f"sasl.oauthbearer.client.secret={SECRET}",
+        "sasl.login.read.timeout.ms=2000",
     )
     with pytest.raises(KafkaError) as caught:
         one.token()
@@ -158,10 +187,14 @@ def test_no_token_says_why_and_shows_no_secret(
     assert len(endpoint.asked) == 1
 
 
-def test_an_endpoint_that_does_not_answer_is_left_in_time(provider: Provider, endpoint: Endpoint) -> None:
+def test_an_endpoint_that_does_not_answer_is_left_in_time(
+    provider: Provider, endpoint: Endpoint
+) -> None:
     endpoint.delay = 3.0
     one = provider(
-        "sasl.oauthbearer.client.id=me", "sasl.oauthbearer.client.secret=x", "sasl.login.read.timeout.ms=300"
+        "sasl.oauthbearer.client.id=me",
+        "sasl.oauthbearer.client.secret=x",
+        "sasl.login.read.timeout.ms=300",
     )
     begin = time.monotonic()
     with pytest.raises(KafkaError, match="timed out"):
@@ -169,7 +202,9 @@ def test_an_endpoint_that_does_not_answer_is_left_in_time(provider: Provider, en
     assert time.monotonic() - begin < 2.0
 
 
-def test_an_endpoint_that_is_not_trusted_or_not_there(provider: Provider, endpoint: Endpoint) -> None:
+def test_an_endpoint_that_is_not_trusted_or_not_there(
+    provider: Provider, endpoint: Endpoint
+) -> None:
     with pytest.raises(KafkaError, match=r"unable to get local issuer certificate|self-signed"):
         provider(trust="").token()
     with pytest.raises(KafkaError, match=r"IP address mismatch|Hostname mismatch"):
@@ -184,7 +219,9 @@ def test_java_trust_store_in_the_login_module(provider: Provider, tmp_path: Path
     assert provider(f"sasl.jaas.config={login}", trust="").token() == "the.token.one"
 
 
-def test_the_secret_is_hidden_and_not_logged(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_secret_is_hidden_and_not_logged(
+    provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     one = provider()
     one.token()

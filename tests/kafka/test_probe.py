@@ -72,7 +72,13 @@ def test_somebody_who_never_answers_is_left_in_time() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x01x", b"\xff\xff\xff\xff", b"\0\0\0\x08\0\0\0\x07abcd"],
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0\0\0\x01x",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x08\0\0\0\x07abcd",
+    ],
 )
 def test_somebody_who_is_no_kafka(answer: bytes) -> None:
     with listener(answer) as server:
@@ -90,8 +96,12 @@ def test_of_several_servers_the_one_that_got_furthest_is_told() -> None:
 
 
 def test_brokers_that_give_an_address_which_cannot_be_reached() -> None:
-    brokers = [MetadataResponse.MetadataResponseBroker(node_id=1, host="127.0.0.1", port=1, rack=None)]
-    answer = MetadataResponse(version=5, brokers=brokers, cluster_id="c", controller_id=1, topics=[])
+    brokers = [
+        MetadataResponse.MetadataResponseBroker(node_id=1, host="127.0.0.1", port=1, rack=None)
+    ]
+    answer = MetadataResponse(
+        version=5, brokers=brokers, cluster_id="c", controller_id=1, topics=[]
+    )
     answer.with_header(correlation_id=1)
     with listener(bytes(answer.encode(framed=True, header=True))) as server:
         options = client_options(server)

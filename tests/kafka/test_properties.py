@@ -35,7 +35,10 @@ def write(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a=1\nb = 2\nc:3\nd : 4\ne 5\nf\t6\ng", {"a": "1", "b": "2", "c": "3", "d": "4", "e": "5", "f": "6", "g": ""}),
+        (
+            "a=1\nb = 2\nc:3\nd : 4\ne 5\nf\t6\ng",
+            {"a": "1", "b": "2", "c": "3", "d": "4", "e": "5", "f": "6", "g": ""},
+        ),
         ("# c\n! c\n\n  \t\n   # c\na=#not a comment", {"a": "#not a comment"}),
         ("a=x\\\n    y\\\n\t z\nb=1", {"a": "xyz", "b": "1"}),
         ("a=x\\\n# goes on", {"a": "x# goes on"}),
@@ -59,7 +62,15 @@ def test_format_is_that_of_java(text: str, expected: dict[str, str]) -> None:
 
 def stored(text: str, *, key: bool) -> str:
     """As java.util.Properties.store writes it."""
-    special = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f", "\\": "\\\\", "=": "\\=", ":": "\\:"}
+    special = {
+        "\t": "\\t",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\f": "\\f",
+        "\\": "\\\\",
+        "=": "\\=",
+        ":": "\\:",
+    }
     special |= {"#": "\\#", "!": "\\!"} | ({" ": "\\ "} if key else {})
     units = text.encode("utf-16-be", "surrogatepass")
     chars = [chr(int.from_bytes(units[i : i + 2], "big")) for i in range(0, len(units), 2)]
@@ -75,7 +86,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 @given(st.dictionaries(TEXT.filter(bool), TEXT, max_size=5))
 def test_what_java_stores_is_read_back(settings: dict[str, str]) -> None:
-    text = "#date\n" + "".join(f"{stored(k, key=True)}={stored(v, key=False)}\n" for k, v in settings.items())
+    text = "#date\n" + "".join(
+        f"{stored(k, key=True)}={stored(v, key=False)}\n" for k, v in settings.items()
+    )
     assert parsed(text) == {k: java_trim(v) for k, v in settings.items()}
 
 
@@ -91,14 +104,20 @@ def test_values_are_not_shown(write) -> None:
     assert value == SECRET
     assert value.reveal == SECRET
     assert type(value.reveal) is str
-    shown = f"{settings} {value} {value!r} {value!s:>5}" + "%s %r" % (value, settings) + str([value])  # noqa: UP031
+    shown = (
+        f"{settings} {value} {value!r} {value!s:>5}" + "%s %r" % (value, settings) + str([value])
+    )  # noqa: UP031
     assert SECRET not in shown
     assert repr(copy.deepcopy(value)) == repr(copy.copy(value)) == "'***'"
 
 
 def test_utf8_with_byte_order_mark_and_latin1(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    for raw in ("\ufeffclient.id=é".encode(), "client.id=é".encode("latin-1"), "client.id=é".encode()):
+    for raw in (
+        "\ufeffclient.id=é".encode(),
+        "client.id=é".encode("latin-1"),
+        "client.id=é".encode(),
+    ):
         path.write_bytes(raw)
         assert read_properties(path)["client.id"] == "é"
 
@@ -139,7 +158,9 @@ def test_references(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("${not a name}", "no reference"),
     ],
 )
-def test_reference_that_leads_nowhere_names_it_and_shows_no_value(write, reference: str, named: str) -> None:
+def test_reference_that_leads_nowhere_names_it_and_shows_no_value(
+    write, reference: str, named: str
+) -> None:
     path = write(f"client.id={SECRET}\nsasl.password={SECRET}{reference}{SECRET}")
     with pytest.raises(ParameterError) as caught:
         read_properties(path)
@@ -157,12 +178,16 @@ def test_unreadable_file_says_why(tmp_path: Path) -> None:
 
 def test_unknown_key_warns_with_the_nearest_known_one(write) -> None:
     path = write("# c\nsasl.pasword=" + SECRET)
-    with pytest.warns(UserWarning, match=r"line 2: .*'sasl.pasword'.*Did you mean 'sasl.password'") as caught:
+    with pytest.warns(
+        UserWarning, match=r"line 2: .*'sasl.pasword'.*Did you mean 'sasl.password'"
+    ) as caught:
         assert read_properties(path) == {}
     assert SECRET not in str(caught[0].message)
 
 
-@pytest.mark.parametrize("stray", [f'"{SECRET}";', SECRET, f"{SECRET}==", f"{SECRET}/x=y", "a.secret.piece"])
+@pytest.mark.parametrize(
+    "stray", [f'"{SECRET}";', SECRET, f"{SECRET}==", f"{SECRET}/x=y", "a.secret.piece"]
+)
 def test_a_line_that_is_no_setting_is_not_shown(write, stray: str) -> None:
     with pytest.warns(UserWarning, match="line 1: not a setting") as caught:
         read_properties(write(stray))
@@ -188,7 +213,9 @@ def test_a_secret_that_everybody_may_read_warns(write) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-def test_a_file_without_a_secret_may_be_read_by_everybody(write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_secret_may_be_read_by_everybody(
+    write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RK_TEST_NAME", SECRET)
     path = write("security.protocol=SSL\nsasl.password=${RK_TEST_NAME}\nsasl.username=x\n")
     path.chmod(0o644)

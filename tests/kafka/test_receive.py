@@ -30,7 +30,9 @@ from recovery_kit.sandbox import Kafka
 
 
 def test_a_transport_reads_by_the_method_that_is_replaced() -> None:
-    assert "self._net.call_soon(self._read_from_sock)" in inspect.getsource(KafkaTCPTransport.resume_reading)
+    assert "self._net.call_soon(self._read_from_sock)" in inspect.getsource(
+        KafkaTCPTransport.resume_reading
+    )
     assert "_read_from_sock" not in vars(KafkaSSLTransport)  # over TLS it is the same method
     assert "await self._build_transport(" in inspect.getsource(KafkaConnectionManager._connect)
     source = inspect.getsource(KafkaTCPTransport._read_from_sock)
@@ -49,7 +51,11 @@ def test_a_transport_reads_by_the_method_that_is_replaced() -> None:
 
 def test_the_parser_keeps_a_response_as_it_did() -> None:
     source = inspect.getsource(KafkaProtocol.receive_bytes)
-    for step in ("self._rbuffer = KafkaBytes(nbytes)", "self._receiving = True", "4 - self._header.tell()"):
+    for step in (
+        "self._rbuffer = KafkaBytes(nbytes)",
+        "self._receiving = True",
+        "4 - self._header.tell()",
+    ):
         assert step in source
     assert "data = memoryview(data.read())" in inspect.getsource(
         inspect.getmodule(KafkaProtocol).FindCoordinatorResponse.decode  # type: ignore[union-attr]
@@ -105,7 +111,9 @@ def test_frames_arrive_whole_however_they_are_cut(frames: list[bytes], cuts: lis
     assert received(frames, cuts) == frames
 
 
-def test_a_large_frame_goes_into_its_buffer_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_large_frame_goes_into_its_buffer_at_once(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     ours, theirs = pair
     frame = bytes(range(256)) * 4096
     sender = threading.Thread(target=theirs.sendall, args=(len(frame).to_bytes(4, "big") + frame,))
@@ -121,7 +129,9 @@ def test_a_large_frame_goes_into_its_buffer_at_once(pair: tuple[socket.socket, s
 
 
 @pytest.mark.parametrize(("size", "kind"), [(1, bytes), (900, bytes), (1 << 16, memoryview)])
-def test_a_small_response_is_read_as_bytes(pair: tuple[socket.socket, socket.socket], size: int, kind: type) -> None:
+def test_a_small_response_is_read_as_bytes(
+    pair: tuple[socket.socket, socket.socket], size: int, kind: type
+) -> None:
     """As what a broker answers in a raw SASL exchange (SaslHandshake v0), which kafka-python decodes as text."""
     ours, theirs = pair
     theirs.sendall(size.to_bytes(4, "big") + b"r=" * (size // 2) + b"r" * (size % 2))
@@ -139,7 +149,9 @@ def test_a_small_response_is_read_as_bytes(pair: tuple[socket.socket, socket.soc
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x05", b"\0\0\0\x05abc"])
-def test_a_connection_that_ends_early_is_an_error(pair: tuple[socket.socket, socket.socket], sent: bytes) -> None:
+def test_a_connection_that_ends_early_is_an_error(
+    pair: tuple[socket.socket, socket.socket], sent: bytes
+) -> None:
     ours, theirs = pair
     theirs.sendall(sent)
     theirs.close()
@@ -163,7 +175,9 @@ def transport(ours: socket.socket, parser: Frames) -> SimpleNamespace:
     st.lists(st.integers(0, 9000), max_size=8),
     st.integers(1, 3000),
 )
-def test_no_more_is_waited_for_than_is_sure_to_come(sizes: list[int], cuts: list[int], at_once: int) -> None:
+def test_no_more_is_waited_for_than_is_sure_to_come(
+    sizes: list[int], cuts: list[int], at_once: int
+) -> None:
     """Else a wait would last until the request times out."""
     data = b"".join(size.to_bytes(4, "big") + bytes(size) for size in sizes)
     ends = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
@@ -184,13 +198,20 @@ def test_no_more_is_waited_for_than_is_sure_to_come(sizes: list[int], cuts: list
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every byte ends a wait")
 def test_a_wait_ends_when_the_rest_of_a_response_is_there_or_the_connection_is_over() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+    ):
         theirs, _ = server.accept()
         with theirs:
             ours.setblocking(False)
             parser, net = Frames(), SelectorNet(ours)
             whole = SimpleNamespace(
-                _net=net, _read=True, _closed=False, abort=net.aborted, **vars(transport(ours, parser))
+                _net=net,
+                _read=True,
+                _closed=False,
+                abort=net.aborted,
+                **vars(transport(ours, parser)),
             )
             whole._protocol.data_received = parser.receive_bytes
             reading = receive._read(whole)

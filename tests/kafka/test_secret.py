@@ -14,7 +14,14 @@ SECRET = "Tr0ub4dor-planted"
 
 def test_it_prints_as_stars_and_works_as_text() -> None:
     secret = Secret(SECRET)
-    for shown in (str(secret), repr(secret), f"{secret}", f"{secret:>5}", f"{[secret]}", "%s" % secret):  # noqa: UP031
+    for shown in (
+        str(secret),
+        repr(secret),
+        f"{secret}",
+        f"{secret:>5}",
+        f"{[secret]}",
+        "%s" % secret,
+    ):  # noqa: UP031
         assert SECRET not in shown
         assert "***" in shown
     assert secret == SECRET
@@ -24,13 +31,20 @@ def test_it_prints_as_stars_and_works_as_text() -> None:
 
 
 def test_hide_secrets() -> None:
-    options = {"client_id": "Tr0", "sasl_plain_password": Secret(SECRET), "ssl_context": None, "empty": Secret()}
+    options = {
+        "client_id": "Tr0",
+        "sasl_plain_password": Secret(SECRET),
+        "ssl_context": None,
+        "empty": Secret(),
+    }
     assert hide_secrets(f"a {SECRET} b{SECRET}", options) == "a *** b***"
 
 
 def test_what_kafka_python_sends_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, logger="kafka.protocol")  # which a test of log_to_stderr may have quietened
+    caplog.set_level(
+        logging.DEBUG, logger="kafka.protocol"
+    )  # which a test of log_to_stderr may have quietened
     keep_secrets_out_of_logs()
     keep_secrets_out_of_logs()
     parser = KafkaProtocol(client_id="me")

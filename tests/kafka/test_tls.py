@@ -47,7 +47,9 @@ def context(keep: Keep, *lines: str, protocol: str = "SSL") -> ssl.SSLContext:
 
 
 @contextmanager
-def tls_server(folder: Path, own: Pair = SERVER, *, trusting: Pair | None = None) -> Iterator[tuple[int, list[str]]]:
+def tls_server(
+    folder: Path, own: Pair = SERVER, *, trusting: Pair | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """A TLS listener that says hello to whoever comes; gives its port, and the clients it met."""
     chain, authorities = folder / "server.pem", folder / "trusted.pem"
     chain.write_text(own.key_pem() + own.cert_pem)
@@ -99,7 +101,10 @@ def keytool(*arguments: str | Path) -> None:
 
 
 def java_trust_store(keep: Keep, kind: str) -> Path:
-    certificate, store = keep("ca.crt", CA.cert_pem), keep("ca.crt", CA.cert_pem).with_name(f"ca.{kind}")
+    certificate, store = (
+        keep("ca.crt", CA.cert_pem),
+        keep("ca.crt", CA.cert_pem).with_name(f"ca.{kind}"),
+    )
     other = keep("other.crt", authority("another").cert_pem)
     for alias, held in (("one", other), ("two", certificate)):
         keytool(
@@ -110,16 +115,25 @@ def java_trust_store(keep: Keep, kind: str) -> Path:
 
 
 TRUST: dict[str, Case] = {
-    "PEM file, Java": lambda keep: ["ssl.truststore.type=PEM", f"ssl.truststore.location={keep('c', CA.cert_pem)}"],
-    "PEM file, librdkafka": lambda keep: [f"ssl.ca.location={keep('c', 'a comment' + chr(10) + CA.cert_pem)}"],
+    "PEM file, Java": lambda keep: [
+        "ssl.truststore.type=PEM",
+        f"ssl.truststore.location={keep('c', CA.cert_pem)}",
+    ],
+    "PEM file, librdkafka": lambda keep: [
+        f"ssl.ca.location={keep('c', 'a comment' + chr(10) + CA.cert_pem)}"
+    ],
     "PEM file, type wrong": lambda keep: [
         f"ssl.truststore.location={keep('c', CA.cert_pem)}",
         "ssl.truststore.type=JKS",
     ],
-    "PEM file of several": lambda keep: [f"ssl.ca.location={keep('c', authority('another').cert_pem + CA.cert_pem)}"],
+    "PEM file of several": lambda keep: [
+        f"ssl.ca.location={keep('c', authority('another').cert_pem + CA.cert_pem)}"
+    ],
     "named beside the file": lambda keep: [f"ssl.ca.location={keep('c', CA.cert_pem).name}"],
     "inline, Java": lambda _: [f"ssl.truststore.certificates={inline(CA.cert_pem)}"],
-    "inline, in one line": lambda _: [f"ssl.truststore.certificates={CA.cert_pem.replace(chr(10), ' ')}"],
+    "inline, in one line": lambda _: [
+        f"ssl.truststore.certificates={CA.cert_pem.replace(chr(10), ' ')}"
+    ],
     "inline, librdkafka": lambda _: [f"ssl.ca.pem={inline(CA.cert_pem)}"],
     "the server's own": lambda keep: [f"ssl.ca.location={keep('c', SERVER.cert_pem)}"],
     "PKCS12 made by Java": lambda keep: [
@@ -189,14 +203,21 @@ def test_a_directory_of_authorities(keep: Keep, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", IDENTITY.values(), ids=IDENTITY)
 def test_client_certificates(keep: Keep, tmp_path: Path, case: Case) -> None:
     with tls_server(tmp_path, trusting=CA) as (port, met):
-        assert meet(port, context(keep, f"ssl.ca.location={keep('c', CA.cert_pem)}", *case(keep))) == b"hello"
+        assert (
+            meet(port, context(keep, f"ssl.ca.location={keep('c', CA.cert_pem)}", *case(keep)))
+            == b"hello"
+        )
     assert len(met) == 1
     assert "'me'" in met[0]
 
 
 def test_another_authority_is_not_trusted(keep: Keep, tmp_path: Path) -> None:
     with tls_server(tmp_path) as (port, met):
-        for lines in ([f"ssl.ca.location={keep('o', authority('another').cert_pem)}"], [], ["ssl.ca.location=probe"]):
+        for lines in (
+            [f"ssl.ca.location={keep('o', authority('another').cert_pem)}"],
+            [],
+            ["ssl.ca.location=probe"],
+        ):
             with pytest.raises(ssl.SSLCertVerificationError):
                 meet(port, context(keep, *lines))
     assert met == []
@@ -217,8 +238,14 @@ def test_the_hostname_is_checked_unless_turned_off(keep: Keep, tmp_path: Path) -
 
 
 def test_verification_turned_off_warns(keep: Keep, tmp_path: Path) -> None:
-    with tls_server(tmp_path) as (port, _), pytest.warns(UserWarning, match="anybody can pose as the broker"):
-        assert meet(port, context(keep, "enable.ssl.certificate.verification=false"), "any") == b"hello"
+    with (
+        tls_server(tmp_path) as (port, _),
+        pytest.warns(UserWarning, match="anybody can pose as the broker"),
+    ):
+        assert (
+            meet(port, context(keep, "enable.ssl.certificate.verification=false"), "any")
+            == b"hello"
+        )
 
 
 def test_protocol_versions(keep: Keep) -> None:
@@ -232,7 +259,9 @@ def test_protocol_versions(keep: Keep) -> None:
 
 
 def test_ciphers(keep: Keep) -> None:
-    limited = context(keep, "ssl.cipher.suites=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-RSA-AES256-GCM-SHA384")
+    limited = context(
+        keep, "ssl.cipher.suites=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-RSA-AES256-GCM-SHA384"
+    )
     assert len(limited.get_ciphers()) < len(context(keep).get_ciphers())
     with pytest.warns(UserWarning, match="names no cipher"):
         context(keep, "ssl.cipher.suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
@@ -251,7 +280,10 @@ def test_a_java_key_store_gives_the_command_that_converts_it(keep: Keep, tmp_pat
     command = next(line.split() for line in str(caught.value).splitlines() if "keytool" in line)
     passwords = ["-srcstorepass", SECRET, "-deststorepass", SECRET, "-noprompt"]
     keytool(*command[1:], *passwords)
-    lines = [f"ssl.truststore.location={store.with_suffix('.p12')}", f"ssl.truststore.password={SECRET}"]
+    lines = [
+        f"ssl.truststore.location={store.with_suffix('.p12')}",
+        f"ssl.truststore.password={SECRET}",
+    ]
     with tls_server(tmp_path) as (port, _):
         assert meet(port, context(keep, *lines)) == b"hello"
 
@@ -261,14 +293,19 @@ BROKEN: dict[str, tuple[str, Case]] = {
         "/nowhere/ca.pem cannot be read: No such file",
         lambda _: ["ssl.ca.location=/nowhere/ca.pem"],
     ),
-    "trust store empty": ("its password is missing", lambda keep: [f"ssl.ca.location={keep('c', '')}"]),
+    "trust store empty": (
+        "its password is missing",
+        lambda keep: [f"ssl.ca.location={keep('c', '')}"],
+    ),
     "trust store without a certificate": (
         "holds no certificate",
         lambda keep: [f"ssl.ca.location={keep('c', ME.key_pem())}"],
     ),
     "trust store damaged": (
         "holds a certificate that is damaged",
-        lambda keep: [f"ssl.ca.location={keep('c', SERVER.cert_pem + CA.cert_pem[:200] + '!' + CA.cert_pem[201:])}"],
+        lambda keep: [
+            f"ssl.ca.location={keep('c', SERVER.cert_pem + CA.cert_pem[:200] + '!' + CA.cert_pem[201:])}"
+        ],
     ),
     "trust store cut short": (
         "holds a certificate that is damaged",
@@ -280,20 +317,32 @@ BROKEN: dict[str, tuple[str, Case]] = {
     ),
     "trust store's password wrong": (
         "its password is wrong",
-        lambda keep: [f"ssl.truststore.location={keep('c', ME.pkcs12('x'))}", f"ssl.truststore.password={SECRET}"],
+        lambda keep: [
+            f"ssl.truststore.location={keep('c', ME.pkcs12('x'))}",
+            f"ssl.truststore.password={SECRET}",
+        ],
     ),
-    "certificate without key": ("no private key", lambda keep: [f"ssl.certificate.location={keep('c', ME.cert_pem)}"]),
+    "certificate without key": (
+        "no private key",
+        lambda keep: [f"ssl.certificate.location={keep('c', ME.cert_pem)}"],
+    ),
     "key without certificate": (
         "no certificate that belongs",
         lambda keep: [f"ssl.key.location={keep('k', ME.key_pem())}"],
     ),
     "key of another certificate": (
         "1 certificates, none of which belongs",
-        lambda _: [f"ssl.certificate.pem={inline(CA.cert_pem)}", f"ssl.key.pem={inline(ME.key_pem())}"],
+        lambda _: [
+            f"ssl.certificate.pem={inline(CA.cert_pem)}",
+            f"ssl.key.pem={inline(ME.key_pem())}",
+        ],
     ),
     "key's password missing": (
         "is encrypted; give its password as ssl.key.password",
-        lambda _: [f"ssl.certificate.pem={inline(ME.cert_pem)}", f"ssl.key.pem={inline(ME.key_pem('other'))}"],
+        lambda _: [
+            f"ssl.certificate.pem={inline(ME.cert_pem)}",
+            f"ssl.key.pem={inline(ME.key_pem('other'))}",
+        ],
     ),
     "key's password wrong": (
         "ssl.key.password does not open it",
@@ -305,9 +354,15 @@ BROKEN: dict[str, tuple[str, Case]] = {
     ),
     "key store's password wrong": (
         "its password is wrong",
-        lambda keep: [f"ssl.keystore.location={keep('p', ME.pkcs12('x'))}", f"ssl.keystore.password={SECRET}"],
+        lambda keep: [
+            f"ssl.keystore.location={keep('p', ME.pkcs12('x'))}",
+            f"ssl.keystore.password={SECRET}",
+        ],
     ),
-    "revoked list missing": ("ssl.crl.location: /nowhere", lambda _: ["ssl.crl.location=/nowhere/x"]),
+    "revoked list missing": (
+        "ssl.crl.location: /nowhere",
+        lambda _: ["ssl.crl.location=/nowhere/x"],
+    ),
 }
 
 
@@ -324,10 +379,16 @@ def test_a_private_key_that_everybody_may_read_warns(keep: Keep) -> None:
     key = keep("me.key", ME.key_pem())
     key.chmod(0o644)
     with pytest.warns(UserWarning, match="holds a secret and everybody"):
-        context(keep, f"ssl.certificate.location={keep('me.crt', ME.cert_pem)}", f"ssl.key.location={key}")
+        context(
+            keep,
+            f"ssl.certificate.location={keep('me.crt', ME.cert_pem)}",
+            f"ssl.key.location={key}",
+        )
 
 
-def test_no_private_key_is_left_behind(keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_private_key_is_left_behind(
+    keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))

@@ -31,7 +31,9 @@ PARTITION = TopicPartition("t", 0)
 
 
 def undecoded(data: bytes, asked: int = 0, aborted: Any = None) -> wire._Undecoded:
-    return wire._Undecoded(asked, PARTITION, MemoryRecords(data), on_drain=lambda _: None, aborted_transactions=aborted)
+    return wire._Undecoded(
+        asked, PARTITION, MemoryRecords(data), on_drain=lambda _: None, aborted_transactions=aborted
+    )
 
 
 # --- what a new kafka-python must still have
@@ -47,7 +49,9 @@ def test_the_fetcher_makes_its_partition_records_as_it_did() -> None:
         "self", "fetch_offset", "tp", "records", "key_deserializer", "value_deserializer", "check_crcs",
         "isolation_level", "aborted_transactions", "metric_aggregator", "on_drain",
     ]  # fmt: skip
-    assert "self.PartitionRecords(fetch_offset, tp, records," in inspect.getsource(Fetcher._parse_fetched_data)
+    assert "self.PartitionRecords(fetch_offset, tp, records," in inspect.getsource(
+        Fetcher._parse_fetched_data
+    )
 
 
 def test_the_stand_in_has_all_that_the_fetcher_asks_of_partition_records() -> None:
@@ -60,7 +64,14 @@ def test_the_stand_in_has_all_that_the_fetcher_asks_of_partition_records() -> No
         for node in ast.walk(method)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in names
     }
-    assert asked == {"take", "drain", "next_fetch_offset", "leader_epoch", "topic_partition", "bytes_read"}
+    assert asked == {
+        "take",
+        "drain",
+        "next_fetch_offset",
+        "leader_epoch",
+        "topic_partition",
+        "bytes_read",
+    }
     assert asked <= set(dir(undecoded(b"")))
 
 
@@ -82,13 +93,18 @@ def test_append_takes_and_then_goes_on_from_the_next_fetch_offset() -> None:
 def test_what_is_used_of_a_consumer_is_there(broker: Kafka) -> None:
     with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
         assert consumer._fetcher.PartitionRecords is wire._Undecoded
-        assert consumer._fetcher._isolation_level == kafka.protocol.consumer.IsolationLevel.READ_COMMITTED
+        assert (
+            consumer._fetcher._isolation_level
+            == kafka.protocol.consumer.IsolationLevel.READ_COMMITTED
+        )
         assert callable(consumer._net.run)
         assert callable(consumer._manager.wait_for)
         assert isinstance(consumer._cluster.unauthorized_topics, set)
         for name in ("add_topic", "request_update", "partitions_for_topic", "topic_id"):
             assert callable(getattr(consumer._cluster, name))
-        assert "retry_age = now - self._last_refresh_ms" in inspect.getsource(type(consumer._cluster).ttl)
+        assert "retry_age = now - self._last_refresh_ms" in inspect.getsource(
+            type(consumer._cluster).ttl
+        )
         assert isinstance(MemoryRecords(b"")._buffer, bytes)
 
 
@@ -110,7 +126,11 @@ def test_a_fetch_with_no_whole_batch_hands_on_nothing() -> None:
 
 
 def test_a_fetch_of_two_formats_is_handed_on_in_two() -> None:
-    data = legacy([Record(0), Record(1)], 1) + legacy([Record(2, b"x" * 50), Record(3)], 1, GZIP) + batch([Record(4)])
+    data = (
+        legacy([Record(0), Record(1)], 1)
+        + legacy([Record(2, b"x" * 50), Record(3)], 1, GZIP)
+        + batch([Record(4)])
+    )
     one, two = undecoded(bytes(data), 0).take()
     assert [b.last_offset for b in one.batches] == [0, 1, 3]
     assert (one.asked, two.asked, two.batches[0].base_offset) == (0, 4, 4)
@@ -131,11 +151,15 @@ def topic(broker: Kafka) -> str:
     broker.create_topic("wire", partitions=2)
     with KafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
         for _ in range(3):
-            producer.send("wire", b'{"id":"e","type":"add","value":1}', partition=0, timestamp_ms=NOON).get(timeout=10)
+            producer.send(
+                "wire", b'{"id":"e","type":"add","value":1}', partition=0, timestamp_ms=NOON
+            ).get(timeout=10)
     return "wire"
 
 
-def test_nothing_is_made_joined_or_committed(broker: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_made_joined_or_committed(
+    broker: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Any] = []
     send = KafkaConnectionManager.send
 
@@ -155,7 +179,8 @@ def test_nothing_is_made_joined_or_committed(broker: Kafka, topic: str, monkeypa
         assert (admin.list_groups(), admin.list_topics()) == before
     assert {"MetadataRequest", "ListOffsetsRequest", "FetchRequest"} <= kinds
     assert all(
-        kind.startswith(("Metadata", "ListOffsets", "Fetch", "Describe", "OffsetForLeaderEpoch")) for kind in kinds
+        kind.startswith(("Metadata", "ListOffsets", "Fetch", "Describe", "OffsetForLeaderEpoch"))
+        for kind in kinds
     )
     assert looks
     assert not any(r.allow_auto_topic_creation for r in looks)
@@ -183,7 +208,9 @@ def test_a_consumer_that_cannot_bootstrap_leaves_no_thread_behind() -> None:
 def test_an_error_of_the_library_becomes_one_of_ours(broker: Kafka) -> None:
     before = set(threading.enumerate())
     with (
-        pytest.raises(KafkaError, match=r"KafkaTimeoutError: no answer\. A connection of its own works now"),
+        pytest.raises(
+            KafkaError, match=r"KafkaTimeoutError: no answer\. A connection of its own works now"
+        ),
         wire.connected(broker.bootstrap_servers, None, timeout=10),
     ):
         raise KafkaTimeoutError("no answer")
@@ -204,20 +231,32 @@ def test_topics_as_the_cluster_has_them(broker: Kafka, topic: str) -> None:
 def test_ends_before_and_behind_an_open_transaction(broker: Kafka) -> None:
     broker.create_topic("wire-open")
     places = [TopicPartition("wire-open", 0)]
-    with KafkaProducer(bootstrap_servers=broker.bootstrap_servers, transactional_id="wire") as producer:
+    with KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, transactional_id="wire"
+    ) as producer:
         producer.init_transactions()
         producer.begin_transaction()
         producer.send("wire-open", b"x", partition=0).get(timeout=10)
         with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
-            ends = [wire.end_offsets(consumer, places, committed=c, timeout=10)[places[0]] for c in (True, False, True)]
+            ends = [
+                wire.end_offsets(consumer, places, committed=c, timeout=10)[places[0]]
+                for c in (True, False, True)
+            ]
             assert ends == [0, 1, 0]
-            assert consumer._fetcher._isolation_level == kafka.protocol.consumer.IsolationLevel.READ_COMMITTED
+            assert (
+                consumer._fetcher._isolation_level
+                == kafka.protocol.consumer.IsolationLevel.READ_COMMITTED
+            )
         producer.abort_transaction()
 
 
 def test_a_partition_without_a_leader_is_asked_for_again_and_then_named() -> None:
     """kafka-python leaves it out of the answer, and then does not find it there."""
-    answers: list[dict[TopicPartition, int] | KeyError] = [KeyError(PARTITION), KeyError(PARTITION), {PARTITION: 7}]
+    answers: list[dict[TopicPartition, int] | KeyError] = [
+        KeyError(PARTITION),
+        KeyError(PARTITION),
+        {PARTITION: 7},
+    ]
 
     def ask(_: list[TopicPartition], *, timeout_ms: int) -> dict[TopicPartition, int]:
         assert timeout_ms <= 5000
@@ -243,7 +282,9 @@ def test_a_leader_that_has_left_the_cluster_is_looked_for_again(
         for name in ("poll", "end_offsets"):
             real, left = getattr(consumer, name), [kafka.errors.UnknownBrokerIdError(7)]
 
-            def gone(*args: Any, real: Any = real, left: list[Exception] = left, **options: Any) -> Any:
+            def gone(
+                *args: Any, real: Any = real, left: list[Exception] = left, **options: Any
+            ) -> Any:
                 if left:
                     raise left.pop()
                 return real(*args, **options)
@@ -254,7 +295,9 @@ def test_a_leader_that_has_left_the_cluster_is_looked_for_again(
     assert (read, span.done) == (3, True)
 
 
-def test_leaders_that_do_not_tell_whether_the_log_is_the_same_are_a_time_out(broker: Kafka, topic: str) -> None:
+def test_leaders_that_do_not_tell_whether_the_log_is_the_same_are_a_time_out(
+    broker: Kafka, topic: str
+) -> None:
     place = TopicPartition(topic, 0)
     with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
         consumer.assign([place])
@@ -268,7 +311,9 @@ def test_leaders_that_do_not_tell_whether_the_log_is_the_same_are_a_time_out(bro
         wire.validate(consumer, 10)
 
 
-def test_a_look_up_that_hangs_is_asked_again_of_whoever_leads_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_that_hangs_is_asked_again_of_whoever_leads_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(wire, "_PATIENCE", 0.1)
     looked = []
     consumer = SimpleNamespace(_cluster=SimpleNamespace(request_update=lambda: looked.append(True)))

@@ -33,8 +33,13 @@ class Endpoint:
 def unsecured_jwt(subject: str, seconds: float = 3600.0, *, scope: str | None = None) -> str:
     """A token that nobody signed, which Kafka's own validator for tests takes."""
     now = time.time()
-    claims = {"sub": subject, "iat": now, "exp": now + seconds} | ({"scope": scope} if scope else {})
-    parts = (base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in ({"alg": "none"}, claims))
+    claims = {"sub": subject, "iat": now, "exp": now + seconds} | (
+        {"scope": scope} if scope else {}
+    )
+    parts = (
+        base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode()
+        for p in ({"alg": "none"}, claims)
+    )
     return ".".join(parts) + "."
 
 
@@ -44,10 +49,18 @@ def token_endpoint(folder: Path, own: Pair) -> Iterator[Endpoint]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            form = dict(
+                urllib.parse.parse_qsl(
+                    self.rfile.read(int(self.headers["Content-Length"])).decode()
+                )
+            )
             endpoint.asked.append((self.headers["Authorization"], form))
             time.sleep(endpoint.delay)
-            body = endpoint.body if isinstance(endpoint.body, bytes) else json.dumps(endpoint.body).encode()
+            body = (
+                endpoint.body
+                if isinstance(endpoint.body, bytes)
+                else json.dumps(endpoint.body).encode()
+            )
             self.send_response(endpoint.status)
             for name, value in ({"Content-Length": str(len(body))} | endpoint.headers).items():
                 self.send_header(name, value)
@@ -68,9 +81,13 @@ def token_endpoint(folder: Path, own: Pair) -> Iterator[Endpoint]:
     secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     secured.load_cert_chain(chain)
     server = Server(("127.0.0.1", 0), Handler)
-    server.socket = secured.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = secured.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     endpoint = Endpoint(f"https://localhost:{server.server_address[1]}/token")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield endpoint

@@ -47,7 +47,9 @@ SETTINGS = {
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Collect these tests only when their folder, or a file in it, is named on the command line."""
-    named = [Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args]
+    named = [
+        Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args
+    ]
     return None if any(path.is_relative_to(HERE) for path in named) else True
 
 
@@ -74,7 +76,11 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium, driven by playwright, which brings none of its own."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.fail("chromium is not here; on Debian: apt-get install chromium", pytrace=False)
     PICTURES.mkdir(parents=True, exist_ok=True)

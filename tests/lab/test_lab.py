@@ -78,8 +78,12 @@ def ready(lab: Lab, name: str, *, seconds: float = 60) -> None:
     """Wait until the notebook's kernel is up and the page is connected to it; until then JupyterLab asks for a kernel."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with urllib.request.urlopen(f"{lab.url}api/sessions?token={lab.token}", timeout=10) as answer:
-            kernels = [session["kernel"] for session in json.load(answer) if session["path"] == name]
+        with urllib.request.urlopen(
+            f"{lab.url}api/sessions?token={lab.token}", timeout=10
+        ) as answer:
+            kernels = [
+                session["kernel"] for session in json.load(answer) if session["path"] == name
+            ]
         if any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels):
             return
         time.sleep(0.2)
@@ -89,11 +93,17 @@ def ready(lab: Lab, name: str, *, seconds: float = 60) -> None:
 def themed(page: Page, name: str, theme: str) -> dict[str, Any]:
     """What is to be seen in a theme; keeps a picture of the whole notebook."""
     menu(page, "Settings", "Theme", f"JupyterLab {theme}")
-    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}")
+    page.wait_for_function(
+        "theme => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}"
+    )
     page.wait_for_timeout(500)
-    height = page.evaluate("() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight")
+    height = page.evaluate(
+        "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight"
+    )
     page.set_viewport_size({"width": 1400, "height": min(height + 200, 16_000)})
-    page.evaluate("() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTo(0, 0)")
+    page.evaluate(
+        "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTo(0, 0)"
+    )
     page.wait_for_timeout(500)
     page.screenshot(path=PICTURES / f"{name.removesuffix('.ipynb')}-{theme.lower()}.png")
     seen: dict[str, Any] = page.evaluate(LOOK)
@@ -113,7 +123,11 @@ def test_a_notebook_runs_and_can_be_read(lab: Lab, page: Page, name: str) -> Non
     page.wait_for_function(DONE, arg=len(cells), timeout=120_000)
 
     committed = nbformat.read(notebooks_dir() / name, 4).cells
-    drawn = [output.get("data", {}).get("text/html", "") for cell in committed for output in cell.get("outputs", [])]
+    drawn = [
+        output.get("data", {}).get("text/html", "")
+        for cell in committed
+        for output in cell.get("outputs", [])
+    ]
     charts, tables = (sum(mark in html for html in drawn) for mark in ("<img ", "<table"))
     assert charts + tables
     for theme in ("Dark", "Light"):

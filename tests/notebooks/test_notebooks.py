@@ -58,7 +58,14 @@ def test_logic_lives_in_the_package(path: Path) -> None:
     for cell in code_cells(path):
         for node in ast.walk(ast.parse(cell.source)):
             assert not isinstance(
-                node, ast.FunctionDef | ast.ClassDef | ast.For | ast.While | ast.If | ast.Try | ast.Lambda
+                node,
+                ast.FunctionDef
+                | ast.ClassDef
+                | ast.For
+                | ast.While
+                | ast.If
+                | ast.Try
+                | ast.Lambda,
             )
 
 
@@ -73,13 +80,20 @@ def test_outputs_are_committed_so_that_nbval_compares_something(path: Path) -> N
     assert len(with_output) >= 4
     for cell in cells:
         for output in cell.outputs:
-            assert output.output_type in ("execute_result", "display_data"), f"{path.stem} left {output}"
+            assert output.output_type in ("execute_result", "display_data"), (
+                f"{path.stem} left {output}"
+            )
     assert not any("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in with_output)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_pictures_carry_alt_text(path: Path) -> None:
-    pictures = [o.data for cell in code_cells(path) for o in cell.outputs if "image/png" in o.get("data", {})]
+    pictures = [
+        o.data
+        for cell in code_cells(path)
+        for o in cell.outputs
+        if "image/png" in o.get("data", {})
+    ]
     assert pictures
     for data in pictures:
         assert 'alt="' in data["text/html"]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 def python(code: str) -> subprocess.Popen[str]:
     """Another process that runs some Python and says something."""
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def first_line(process: subprocess.Popen[str]) -> list[str]:
@@ -24,7 +26,9 @@ def first_line(process: subprocess.Popen[str]) -> list[str]:
 
 def running(pid: int) -> bool:
     """Whether a process is there and is not a zombie."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return bool(state.strip()) and not state.startswith("Z")
 
 

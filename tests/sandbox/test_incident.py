@@ -36,7 +36,12 @@ def _read(value: bytes) -> tuple[str, str, Decimal, str, str] | None:
         found = message["id"], message["type"], message["value"], message["account"], message["ts"]
     except (ValueError, KeyError, TypeError):
         return None
-    readable = found[0] and found[1] in EFFECTS and isinstance(found[2], Decimal) and found[2] == round(found[2], 2)
+    readable = (
+        found[0]
+        and found[1] in EFFECTS
+        and isinstance(found[2], Decimal)
+        and found[2] == round(found[2], 2)
+    )
     return found if readable else None
 
 
@@ -59,7 +64,10 @@ def _recovered(incident) -> dict[str, Decimal]:
 def _off(incident) -> dict[str, Decimal]:
     """By how much each key's expected total is off, without those that are right."""
     recovered, expected = _recovered(incident), dict(incident.expected.itertuples(index=False))
-    off = {key: expected.get(key, Decimal(0)) - recovered.get(key, Decimal(0)) for key in {*recovered, *expected}}
+    off = {
+        key: expected.get(key, Decimal(0)) - recovered.get(key, Decimal(0))
+        for key in {*recovered, *expected}
+    }
     return {key: difference for key, difference in off.items() if difference}
 
 
@@ -72,7 +80,9 @@ def test_another_seed_gives_another_incident():
 
 
 def test_a_frame_says_what_its_file_says(incident, tmp_path):
-    for path, frame in zip(incident.write(tmp_path), (incident.expected, incident.processed), strict=True):
+    for path, frame in zip(
+        incident.write(tmp_path), (incident.expected, incident.processed), strict=True
+    ):
         with path.open(newline="") as file:
             header, *rows = csv.reader(file)
         assert header == list(frame.columns)
@@ -129,7 +139,9 @@ def test_the_log_holds_copies_conflicts_tombstones_and_rubbish(incident):
 
 
 def test_only_copies_leave_their_accounts_partition(incident):
-    astray = [r for r in incident.records if r.key and r.partition != partition_of(r.key.decode(), 4)]
+    astray = [
+        r for r in incident.records if r.key and r.partition != partition_of(r.key.decode(), 4)
+    ]
     assert 20 < len(astray) < 100
 
 
@@ -151,12 +163,16 @@ def test_seeding_writes_every_record_once_in_order_and_only_once(broker):
     seed(broker.bootstrap_servers, small, "sandbox-seeded")
     places = [TopicPartition("sandbox-seeded", partition) for partition in range(4)]
     read = defaultdict(list)
-    with KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, enable_auto_commit=False) as consumer:
+    with KafkaConsumer(
+        bootstrap_servers=broker.bootstrap_servers, enable_auto_commit=False
+    ) as consumer:
         consumer.assign(places)
         consumer.seek_to_beginning(*places)
         while sum(map(len, read.values())) < len(small.records):
             for place, records in consumer.poll(timeout_ms=500).items():
-                read[place.partition] += [(place.partition, r.key, r.value, r.timestamp) for r in records]
+                read[place.partition] += [
+                    (place.partition, r.key, r.value, r.timestamp) for r in records
+                ]
     for partition in range(4):
         assert read[partition] == [tuple(r) for r in small.records if r.partition == partition]
     with pytest.raises(SandboxError, match=r"'sandbox-seeded' ends at .*Seed a new topic"):

@@ -51,7 +51,11 @@ def test_a_damaged_jar_is_fetched_again(real, cache, capsys):
     victim = cache / file_name(FIRST)
     victim.write_bytes(victim.read_bytes()[:-1])
     fetched = []
-    jars(fetch=lambda coordinates, folder: fetched.append(coordinates) or _copier(real)(coordinates, folder))
+    jars(
+        fetch=lambda coordinates, folder: (
+            fetched.append(coordinates) or _copier(real)(coordinates, folder)
+        )
+    )
     assert fetched == [FIRST]
     assert victim.read_bytes() == real[FIRST].read_bytes()
     assert f"all {len(real)} files are there and checked" in capsys.readouterr().err
@@ -64,7 +68,8 @@ def test_a_jar_with_another_sum_is_thrown_away(cache):
         return path
 
     with pytest.raises(
-        SandboxError, match=rf"{re.escape(file_name(FIRST))} as fetched has the SHA-256 sum .*thrown away"
+        SandboxError,
+        match=rf"{re.escape(file_name(FIRST))} as fetched has the SHA-256 sum .*thrown away",
     ):
         jars(fetch=forged)
     assert [path.name for path in cache.iterdir()] == ["lock"]
@@ -74,14 +79,17 @@ def test_without_a_network_the_error_says_what_to_do(cache, tmp_path, monkeypatc
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
-    with pytest.raises(SandboxError, match=r"could not fetch .*ProxyError.*run again when connected.*copy .*cache"):
+    with pytest.raises(
+        SandboxError, match=r"could not fetch .*ProxyError.*run again when connected.*copy .*cache"
+    ):
         jars()
     assert not list(cache.glob("*.jar"))
 
 
 def test_an_unknown_version_names_those_there_are():
     with pytest.raises(
-        SandboxError, match=rf"no checksums for Apache Kafka 0\.8; known versions: {re.escape(VERSION)}"
+        SandboxError,
+        match=rf"no checksums for Apache Kafka 0\.8; known versions: {re.escape(VERSION)}",
     ):
         jars("0.8")
 
@@ -95,7 +103,10 @@ def test_two_processes_at_once_fill_one_cache(real, cache, tmp_path, monkeypatch
         shutil.copy(jar, folder)
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     command = [sys.executable, "-m", "recovery_kit.sandbox.jars"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0] == "".join(f"{cache / jar.name}\n" for jar in real.values())

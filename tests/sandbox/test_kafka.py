@@ -95,10 +95,13 @@ def test_it_ends_with_an_owner_that_is_killed():
 def test_what_cannot_start_says_why_and_leaves_nothing():
     before = _folders()
     with pytest.raises(
-        SandboxError, match=r"(?s)config is not accepted.*Invalid value many for configuration num.part"
+        SandboxError,
+        match=r"(?s)config is not accepted.*Invalid value many for configuration num.part",
     ):
         Kafka({"num.partitions": "many"}).open()
-    with pytest.raises(SandboxError, match="too little memory for it; free some, or give another heap_mb"):
+    with pytest.raises(
+        SandboxError, match="too little memory for it; free some, or give another heap_mb"
+    ):
         Kafka(heap_mb=4).open()
     assert _folders() == before
 
@@ -107,9 +110,19 @@ def test_a_port_that_somebody_takes_meanwhile_is_not_insisted_on(monkeypatch):
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
-        unlucky = (Node(1, {"PLAINTEXT": taken.getsockname()[1], "CONTROLLER": choose_ports(1, ["x"])[0].ports["x"]}),)
+        unlucky = (
+            Node(
+                1,
+                {
+                    "PLAINTEXT": taken.getsockname()[1],
+                    "CONTROLLER": choose_ports(1, ["x"])[0].ports["x"],
+                },
+            ),
+        )
         offers = iter([unlucky])
-        monkeypatch.setattr(kafka, "choose_ports", lambda *wanted: next(offers, None) or choose_ports(*wanted))
+        monkeypatch.setattr(
+            kafka, "choose_ports", lambda *wanted: next(offers, None) or choose_ports(*wanted)
+        )
         with Kafka(heap_mb=256) as own:
             assert own.nodes != unlucky
             own.create_topic("works")
@@ -118,6 +131,8 @@ def test_a_port_that_somebody_takes_meanwhile_is_not_insisted_on(monkeypatch):
 def test_three_brokers_keep_three_copies():
     with Kafka(brokers=3, heap_mb=256) as own:
         own.create_topic("copied")
-        _produce(own.bootstrap_servers, "copied", b"thrice")  # acknowledged when every copy is written
+        _produce(
+            own.bootstrap_servers, "copied", b"thrice"
+        )  # acknowledged when every copy is written
         copies = [own.log_dir("copied", 0, node=number) / f"{0:020}.log" for number in (1, 2, 3)]
         assert all(b"thrice" in copy.read_bytes() for copy in copies)

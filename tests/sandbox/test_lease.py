@@ -66,7 +66,9 @@ def test_a_forked_child_holds_the_lease_too():
     assert gone(int(keeper), Path(folder))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a child that its parent was killed"
+)
 def test_what_a_killed_keeper_ran_ends_and_its_folder_is_swept():
     held = lease.new()
     pid = sleeper(held)
@@ -127,7 +129,9 @@ def test_a_folder_that_others_can_enter_is_refused(own_folder):
     folder = lease.runtime_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
-    with pytest.raises(SandboxError, match=r"not a folder that only you can enter \(mode drwxr-xr-x"):
+    with pytest.raises(
+        SandboxError, match=r"not a folder that only you can enter \(mode drwxr-xr-x"
+    ):
         lease.new()
     shutil.rmtree(folder)
     (own_folder / "elsewhere").mkdir(mode=0o700)

@@ -21,7 +21,10 @@ def _java_reads(text: str) -> dict[str, str]:
 
     pairs = (line.split("=", 1) for line in text.rstrip("\n").split("\n"))
     read = {name: re.sub(r"\\(u([0-9a-f]{4})|.)", unescape, value) for name, value in pairs}
-    return {name: value.encode("utf-16", "surrogatepass").decode("utf-16") for name, value in read.items()}
+    return {
+        name: value.encode("utf-16", "surrogatepass").decode("utf-16")
+        for name, value in read.items()
+    }
 
 
 @given(value=st.text().filter(lambda value: value == value.lstrip()))
@@ -35,7 +38,9 @@ def test_any_setting_comes_through_a_properties_file(value):
 def test_config_goes_over_the_sandboxs_own_settings(tmp_path):
     one = Node(1, {"PLAINTEXT": 1, "CONTROLLER": 2})
     assert "auto.create.topics.enable=false\n" in properties(one, [one], tmp_path, {})
-    changed = properties(one, [one], tmp_path, {"auto.create.topics.enable": True, "log.retention.ms": 5})
+    changed = properties(
+        one, [one], tmp_path, {"auto.create.topics.enable": True, "log.retention.ms": 5}
+    )
     assert "auto.create.topics.enable=true\n" in changed
     assert changed.count("log.retention.ms") == 1
 
@@ -44,7 +49,9 @@ def test_every_listener_of_every_node_gets_a_port_of_its_own_that_is_free(monkey
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
-        offers = iter([taken.getsockname()[1], *random.Random(1).sample(range(20_000, 32_000), 400)])
+        offers = iter(
+            [taken.getsockname()[1], *random.Random(1).sample(range(20_000, 32_000), 400)]
+        )
         monkeypatch.setattr(node.random.SystemRandom, "randrange", lambda *_: next(offers))
         nodes = choose_ports(3, ("PLAINTEXT", "SSL", "CONTROLLER"))
         ports = [port for one in nodes for port in one.ports.values()]
@@ -56,7 +63,11 @@ def test_every_listener_of_every_node_gets_a_port_of_its_own_that_is_free(monkey
 @pytest.mark.parametrize(
     ("code", "log", "said"),
     [
-        (1, "Error: Could not reserve enough space for object heap", "too little memory.*give another heap_mb"),
+        (
+            1,
+            "Error: Could not reserve enough space for object heap",
+            "too little memory.*give another heap_mb",
+        ),
         (-9, "", "it was killed, as the system does when memory runs out.*\\(nothing\\)"),
         (1, "java.io.IOException: No space left on device", "the disk is full.*TMPDIR"),
         (

@@ -35,14 +35,18 @@ def _ends(servers: str, topic: str) -> list[int]:
 
 
 def test_everybody_shares_one_demo_that_is_seeded_once_and_goes_with_the_last():
-    other = subprocess.Popen([sys.executable, "-c", JOIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", JOIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     with other:
         ours = demo()  # both start at once
         assert demo() is ours
         assert other.stdout is not None
         assert other.stdout.readline().split() == [ours.bootstrap_servers, str(ours.folder)]
         records = simulate().records
-        assert _ends(ours.bootstrap_servers, ours.topic) == [sum(r.partition == p for r in records) for p in range(4)]
+        assert _ends(ours.bootstrap_servers, ours.topic) == [
+            sum(r.partition == p for r in records) for p in range(4)
+        ]
         assert ours.expected.read_text().startswith("key,total\nacct-0001,")
         assert ours.processed.read_text().startswith("event_id,key,effect,time\n")
         assert ours.schema == simulate(events=1000).schema

@@ -53,8 +53,13 @@ Tasks = dict[str, tuple[Any, ...]]
 
 def main(seconds: float) -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    warnings.simplefilter("ignore")  # kafka-python leaves sockets of refused connections to the garbage collector
-    wire.PARTITION_BYTES, wire.FETCH_BYTES = 16 << 10, 64 << 10  # many fetches a replay, so that faults fall into them
+    warnings.simplefilter(
+        "ignore"
+    )  # kafka-python leaves sockets of refused connections to the garbage collector
+    wire.PARTITION_BYTES, wire.FETCH_BYTES = (
+        16 << 10,
+        64 << 10,
+    )  # many fetches a replay, so that faults fall into them
     ledger, stop = Ledger(), threading.Event()
     with Proxied(BROKERS, brokers=3) as cluster:
         for topic, config in TOPICS.items():
@@ -62,12 +67,22 @@ def main(seconds: float) -> int:
         names, servers = list(TOPICS), cluster.bootstrap_servers
         faults = FaultMaker(cluster, names, "deleted")
         reader = Reader(cluster.bootstrap_proxied, names, LOSING, ledger)
-        pace = max(0.1, seconds / 6000)  # a longer soak writes more slowly, so that a replay stays short
+        pace = max(
+            0.1, seconds / 6000
+        )  # a longer soak writes more slowly, so that a replay stays short
         tasks: Tasks = {
             "writer 1": (write, servers, "1", names, ledger, stop, pace),
             "writer 2": (write, servers, "2", names, ledger, stop, pace),
             "writer 3": (transact, servers, "a", ["transacted", "deleted"], ledger, stop, pace),
-            "writer 4": (transact, servers, "b", ["transacted", "plain", "expiring"], ledger, stop, pace),
+            "writer 4": (
+                transact,
+                servers,
+                "b",
+                ["transacted", "plain", "expiring"],
+                ledger,
+                stop,
+                pace,
+            ),
             "faults 1": (faults.run, faults.of_brokers, stop, 1.0),
             "faults 2": (faults.run, faults.of_the_rest, stop, 2.0),
             "replays 1": (reader.run, stop),
@@ -88,7 +103,10 @@ def main(seconds: float) -> int:
 
 def _begin(tasks: Tasks, ledger: Ledger) -> list[threading.Thread]:
     threading.excepthook = lambda died: _tell_of_death(died, tasks, ledger)
-    threads = [threading.Thread(target=do, args=args, name=name, daemon=True) for name, (do, *args) in tasks.items()]
+    threads = [
+        threading.Thread(target=do, args=args, name=name, daemon=True)
+        for name, (do, *args) in tasks.items()
+    ]
     for thread in threads:
         thread.start()
     return threads
@@ -102,16 +120,29 @@ def _end(threads: list[threading.Thread], begun: float, ledger: Ledger, reader: 
         thread.join(max(0.0, ended + HANGS - time.monotonic()))
     late = [thread for thread in threads if thread.is_alive()]
     for thread in late:
-        print(f"{thread.name} does not end:", *traceback.format_stack(sys._current_frames()[thread.ident]), sep="\n")
-    reader.hangs += [f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")]
-    reader.hangs += [f"writer {name} wrote nothing for {s:.0f} s" for name, s in silent.items() if s > HANGS]
-    print("seconds from what each writer was last told to the end:", *(f"{n}: {s:.0f}" for n, s in silent.items()))
+        print(
+            f"{thread.name} does not end:",
+            *traceback.format_stack(sys._current_frames()[thread.ident]),
+            sep="\n",
+        )
+    reader.hangs += [
+        f"{thread.name} does not end" for thread in late if thread.name.startswith("replays")
+    ]
+    reader.hangs += [
+        f"writer {name} wrote nothing for {s:.0f} s" for name, s in silent.items() if s > HANGS
+    ]
+    print(
+        "seconds from what each writer was last told to the end:",
+        *(f"{n}: {s:.0f}" for n, s in silent.items()),
+    )
 
 
 def _tell_of_death(died: threading.ExceptHookArgs, tasks: Iterable[str], ledger: Ledger) -> None:
     """A task that ended of an error would else be missed by nobody."""
     if died.thread and died.thread.name in tasks and died.exc_value:
-        ledger.accuse(f"{died.thread.name} ended: {''.join(traceback.format_exception(died.exc_value))[-500:]}")
+        ledger.accuse(
+            f"{died.thread.name} ended: {''.join(traceback.format_exception(died.exc_value))[-500:]}"
+        )
 
 
 def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
@@ -121,18 +152,24 @@ def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
             bootstrap_servers=cluster.bootstrap_servers, isolation_level="read_committed", auto_offset_reset="earliest",
             group_id=None,
         )  # fmt: skip
-        places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+        places = [
+            TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
         consumer.assign(places)
         begun = time.monotonic()
         starts, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
         found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in places}
         deadline = time.monotonic() + 120
-        while any(consumer.position(tp) < ends[tp] for tp in places) and time.monotonic() < deadline:
+        while (
+            any(consumer.position(tp) < ends[tp] for tp in places) and time.monotonic() < deadline
+        ):
             for tp, records in consumer.poll(timeout_ms=500).items():
                 found[tp] += [(r.offset, int(r.value[7 : r.value.index(b'"', 7)])) for r in records]
         for tp, read in found.items():
             if consumer.position(tp) < ends[tp]:
-                ledger.accuse(f"{tp}: the plain reader came to {consumer.position(tp)} of {ends[tp]}")
+                ledger.accuse(
+                    f"{tp}: the plain reader came to {consumer.position(tp)} of {ends[tp]}"
+                )
             here = [(offset, number) for offset, number in read if offset < ends[tp]]
             offsets, numbers = np.array(here, np.int64).reshape(-1, 2).T
             ledger.hold(tuple(tp), offsets, numbers, "the plain reader", begun)

@@ -42,7 +42,9 @@ class FaultMaker:
         }
         self.made = Counter({_name(kind): 0 for kind in (*self.of_brokers, *self.of_the_rest)})
 
-    def run(self, kinds: dict[Callable[[], bool], int], stop: threading.Event, pause: float) -> None:
+    def run(
+        self, kinds: dict[Callable[[], bool], int], stop: threading.Event, pause: float
+    ) -> None:
         """One fault of these kinds, each as often as its weight says, after the other."""
         while not stop.is_set():
             (kind,) = random.choices(list(kinds), list(kinds.values()))
@@ -131,7 +133,9 @@ class FaultMaker:
 
     def _admin(self) -> KafkaAdminClient:
         return KafkaAdminClient(
-            bootstrap_servers=self.cluster.bootstrap_servers, request_timeout_ms=6000, bootstrap_timeout_ms=6000
+            bootstrap_servers=self.cluster.bootstrap_servers,
+            request_timeout_ms=6000,
+            bootstrap_timeout_ms=6000,
         )
 
 

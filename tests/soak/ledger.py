@@ -29,7 +29,9 @@ class Ledger:
         self.written = 0
         self.transactions: Counter[str] = Counter()
         self.last: dict[str, float] = {}
-        self._known: dict[Place, np.ndarray] = defaultdict(lambda: np.full(1024, NOTHING_KNOWN, np.int64))
+        self._known: dict[Place, np.ndarray] = defaultdict(
+            lambda: np.full(1024, NOTHING_KNOWN, np.int64)
+        )
         self._taken: dict[Place, np.ndarray] = defaultdict(lambda: np.full(1024, np.inf))
         self._acknowledged: dict[Place, int] = defaultdict(lambda: -1)
         self._lock = threading.Lock()
@@ -68,7 +70,12 @@ class Ledger:
                 taken[offsets] = np.minimum(taken[offsets], when)
 
     def hold(
-        self, place: Place, offsets: np.ndarray, numbers: np.ndarray, who: str, begun: float | None = None
+        self,
+        place: Place,
+        offsets: np.ndarray,
+        numbers: np.ndarray,
+        who: str,
+        begun: float | None = None,
     ) -> None:
         """Compare what somebody says, who began to look at some time, with what is known, and remember it."""
         if not len(offsets):
@@ -78,7 +85,9 @@ class Ledger:
             taken = self._taken[place] = _roomy(self._taken[place], offsets.max(), np.inf)
             before = known[offsets]
             for at in np.flatnonzero((before != NOTHING_KNOWN) & (before != numbers))[:5]:
-                self.accuse(f"{place} offset {offsets[at]}: {who} says {numbers[at]}, {before[at]} was known")
+                self.accuse(
+                    f"{place} offset {offsets[at]}: {who} says {numbers[at]}, {before[at]} was known"
+                )
             if begun is not None:
                 for at in np.flatnonzero((numbers >= 0) & (taken[offsets] < begun))[:5]:
                     self.accuse(
@@ -94,7 +103,9 @@ class Ledger:
         everything = np.concatenate([[], *(known[known >= 0] for known in self._known.values())])
         found, times = np.unique(everything, return_counts=True)
         self.wrong += [
-            f"event {number} stands in the log {n} times" for number, n in zip(found, times, strict=True) if n > 1
+            f"event {number} stands in the log {n} times"
+            for number, n in zip(found, times, strict=True)
+            if n > 1
         ]
 
 

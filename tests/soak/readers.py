@@ -36,7 +36,9 @@ class Reader:
     false_alarms, hangs : in words
     """
 
-    def __init__(self, servers: str, topics: list[str], losing: dict[str, set[str]], ledger: Ledger) -> None:
+    def __init__(
+        self, servers: str, topics: list[str], losing: dict[str, set[str]], ledger: Ledger
+    ) -> None:
         self.servers, self.topics, self.losing, self.ledger = servers, topics, losing, ledger
         self.ended: Counter[str] = Counter()
         self.checked = 0
@@ -72,7 +74,10 @@ class Reader:
             self._judge(refusal.verdict, refusal.coverage, f"{topics}: {refusal}")
             if refusal.verdict == "truncated":
                 rows = refusal.coverage.to_dict("records")
-                advised = {(row["topic"], row["partition"]): max(row["log_start"], row["start"]) for row in rows}
+                advised = {
+                    (row["topic"], row["partition"]): max(row["log_start"], row["start"])
+                    for row in rows
+                }
         except KafkaError as refusal:
             how = "refused: " + re.sub(r"[\d.:]+", "#", str(refusal))[:40]
             self.false_alarms.append(f"{topics}: after {time.monotonic() - begun:.0f} s: {refusal}")
@@ -93,7 +98,9 @@ class Reader:
             self.ledger.accuse(f"complete, though a partition is not: {what}")
         with self._lock:
             for row in coverage.to_dict("records"):
-                self._notice(row, "retention", row["log_start"] if row["topic"] == "expiring" else 0)
+                self._notice(
+                    row, "retention", row["log_start"] if row["topic"] == "expiring" else 0
+                )
                 self._notice(row, "cleaner", row["removed"])
 
     def _notice(self, row: dict[str, Any], who: str, gone: int) -> None:
@@ -104,15 +111,25 @@ class Reader:
 
     def _check(self, found: Replay, known: dict[Place, int], begun: float) -> None:
         events = found.events
-        topics, partitions = events["topic"].astype(str).to_numpy(), events["partition"].to_numpy(np.int64)
-        offsets, numbers = events["offset"].to_numpy(np.int64), events["event_id"].astype("int64").to_numpy()
+        topics, partitions = (
+            events["topic"].astype(str).to_numpy(),
+            events["partition"].to_numpy(np.int64),
+        )
+        offsets, numbers = (
+            events["offset"].to_numpy(np.int64),
+            events["event_id"].astype("int64").to_numpy(),
+        )
         self._whole(found, numbers)
         rows = {(row["topic"], row["partition"]): row for row in found.coverage.to_dict("records")}
         for place, row in rows.items():
             here = (topics == place[0]) & (partitions == place[1])
             at, who = offsets[here], f"a replay ({row['verdict']})"
-            if len(at) and (np.any(np.diff(at) <= 0) or at[-1] >= row["end"] or at[0] < row["start"]):
-                self.ledger.accuse(f"{place}: offsets twice, out of order or out of bounds, by {who}")
+            if len(at) and (
+                np.any(np.diff(at) <= 0) or at[-1] >= row["end"] or at[0] < row["start"]
+            ):
+                self.ledger.accuse(
+                    f"{place}: offsets twice, out of order or out of bounds, by {who}"
+                )
             self.ledger.hold(place, at, numbers[here], who, begun)
             none = np.setdiff1d(np.arange(row["start"], row["position"]), at)
             if row["verdict"] == "compacted":
@@ -122,8 +139,12 @@ class Reader:
                 self.ledger.hold(place, none, np.full(len(none), NO_EVENT), who)
             self._to_the_end(place, row, known.get(place, -1))
         for place in known.keys() - rows.keys():
-            if place[0] in {topic for topic, _ in rows} and f"topic {place[0]!r} got" not in " ".join(found.notes):
-                self.ledger.accuse(f"{place} held events before a replay that does not know it: {found.notes}")
+            if place[0] in {
+                topic for topic, _ in rows
+            } and f"topic {place[0]!r} got" not in " ".join(found.notes):
+                self.ledger.accuse(
+                    f"{place} held events before a replay that does not know it: {found.notes}"
+                )
         with self._lock:
             self.checked += len(events)
 
@@ -132,17 +153,26 @@ class Reader:
         notes, name = " ".join(found.notes), f"{place[0]}-{place[1]}"
         said = re.search(rf"{name}: offsets ([\d, to]+) went during the read", notes)
         raced = re.findall(r"(\d+) to (\d+)", said[1]) if said else []
-        ranges = [(row["start"], min(row["log_start"], row["end"])), *((int(a), int(b) + 1) for a, b in raced)]
+        ranges = [
+            (row["start"], min(row["log_start"], row["end"])),
+            *((int(a), int(b) + 1) for a, b in raced),
+        ]
         lost = np.unique(np.concatenate([np.arange(*bounds) for bounds in ranges]))
         if len(lost) != row["lost"]:
-            self.ledger.accuse(f"{place}: {row['lost']} offsets were lost, and {len(lost)} are told of: {notes}")
+            self.ledger.accuse(
+                f"{place}: {row['lost']} offsets were lost, and {len(lost)} are told of: {notes}"
+            )
         return lost
 
     def _whole(self, found: Replay, numbers: np.ndarray) -> None:
         cents = numbers % 9_973 * 100 + numbers % 100
         values = np.array([int(v * 100) for v in found.events["value"]], np.int64)
         keys = np.char.add("k", (numbers % KEYS).astype(str))
-        if len(found.rejects) or (values != cents).any() or (found.events["key"].to_numpy(str) != keys).any():
+        if (
+            len(found.rejects)
+            or (values != cents).any()
+            or (found.events["key"].to_numpy(str) != keys).any()
+        ):
             self.ledger.accuse(
                 f"{found.source}: {len(found.rejects)} rejects, or a value or key that is not its event's"
             )
@@ -151,4 +181,6 @@ class Reader:
         """What was acknowledged before a replay began lies before its end, or behind an open transaction that it tells of."""
         told = row["end"] + row["behind_open_transaction"]
         if acknowledged >= told:
-            self.ledger.accuse(f"{place}: {acknowledged} was acknowledged before a replay that ends at {told}")
+            self.ledger.accuse(
+                f"{place}: {acknowledged} was acknowledged before a replay that ends at {told}"
+            )

@@ -46,13 +46,19 @@ def test_a_ledger_tells_what_stands_where_it_was_said_to_be_taken() -> None:
     ledger.hold(place, np.array([4, 5]), np.array([8, NO_EVENT]), "somebody else", begun=6.0)
     assert ledger.wrong == []
     ledger.hold(place, np.array([2000]), np.array([9]), "somebody who looked later", begun=6.0)
-    assert ledger.wrong == ["('t', 0) offset 2000: somebody who looked later says 9, it was said to be taken before"]
+    assert ledger.wrong == [
+        "('t', 0) offset 2000: somebody who looked later says 9, it was said to be taken before"
+    ]
 
 
 def test_fault_15_a_short_soak() -> None:
     """Writers, faults and replays all at once; ``make soak`` does it for as long as one likes."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.soak", "30"], capture_output=True, text=True, timeout=480, check=False
+        [sys.executable, "-m", "tests.soak", "30"],
+        capture_output=True,
+        text=True,
+        timeout=480,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     told = dict(re.findall(r"^([a-z ]+): ([\d,]+)", done.stdout, re.MULTILINE))

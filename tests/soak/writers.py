@@ -28,7 +28,9 @@ def message(number: int) -> tuple[bytes, bytes]:
     )
 
 
-def write(servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float) -> None:
+def write(
+    servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float
+) -> None:
     """Write to some topics without transactions until told to stop."""
 
     def turn(producer: KafkaProducer) -> None:
@@ -41,7 +43,9 @@ def write(servers: str, name: str, topics: list[str], ledger: Ledger, stop: thre
     _again(servers, stop, turn)
 
 
-def transact(servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float) -> None:
+def transact(
+    servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float
+) -> None:
     """Write to some topics in transactions, of which a third is aborted and some stay open for a while."""
 
     def turn(producer: KafkaProducer) -> None:
@@ -65,12 +69,21 @@ def transact(servers: str, name: str, topics: list[str], ledger: Ledger, stop: t
     _again(servers, stop, turn, transactional_id=name, transaction_timeout_ms=30_000)
 
 
-def _again(servers: str, stop: threading.Event, turn: Callable[[KafkaProducer], None], **options: object) -> None:
+def _again(
+    servers: str, stop: threading.Event, turn: Callable[[KafkaProducer], None], **options: object
+) -> None:
     """Take turns with a new producer after each failure; what the old one had in flight stays unknown to the ledger."""
-    lasting = {"acks": "all", "enable_idempotence": True, "request_timeout_ms": 6000, "delivery_timeout_ms": 20_000}
+    lasting = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "request_timeout_ms": 6000,
+        "delivery_timeout_ms": 20_000,
+    }
     while not stop.is_set():
         with contextlib.suppress(KafkaError):
-            producer = KafkaProducer(bootstrap_servers=servers, linger_ms=5, max_block_ms=20_000, **lasting, **options)
+            producer = KafkaProducer(
+                bootstrap_servers=servers, linger_ms=5, max_block_ms=20_000, **lasting, **options
+            )
             try:
                 turn(producer)
             finally:
@@ -106,6 +119,10 @@ def _acknowledge(sent: Sent, ledger: Ledger, writer: str, *, good: bool = True) 
     for number, future in sent:
         if future.succeeded() and future.value.offset >= 0:
             told = future.value
-            ledger.acknowledge((told.topic, told.partition), told.offset, number if good else NO_EVENT, writer)
+            ledger.acknowledge(
+                (told.topic, told.partition), told.offset, number if good else NO_EVENT, writer
+            )
     if not all(future.succeeded() for _, future in sent):
-        raise KafkaError("something was not acknowledged; with a new producer it cannot come out of order")
+        raise KafkaError(
+            "something was not acknowledged; with a new producer it cannot come out of order"
+        )

@@ -1,7 +1,7 @@
 """From a topic to totals: the kit and others, side by side, each as a whole process.
 
-Starts the sandbox's Apache Kafka, seeds one topic, runs every contender in turn, round after round, holds their totals
-against what was seeded, and prints the medians.
+Starts the sandbox's Apache Kafka, seeds one topic, runs every contender in turn, round after round,
+holds their totals against what was seeded, and prints the medians.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def main() -> int:
             begun = time.perf_counter()
             held = seed(servers, topic, what)
             _tell(f"{topic}: {held:,} messages seeded in {time.perf_counter() - begun:.0f} s")
-        # Once over a small topic, not counted: byte code is written, numba compiles what its cache does not have.
+        # Once over a small topic, not counted: byte code is written, numba compiles what its cache
+        # does not have.
         for name in args.only:
             _check(name, measure.run(_command(name, servers, "warm")), answer(warm))
         runs = []
@@ -61,8 +62,8 @@ def main() -> int:
                     "others on the machine {others:.2f} s".format(**runs[-1])
                 )
     title = (
-        f"{held:,} messages, {log.partitions} partitions, {log.payload} payload, compression {log.compression}, "
-        f"{log.keys:,} keys"
+        f"{held:,} messages, {log.partitions} partitions, {log.payload} payload, compression "
+        f"{log.compression}, {log.keys:,} keys"
     )
     print(report(title, runs, held, CONTENDERS, args.json))
     return 0

@@ -1,13 +1,17 @@
-"""How much of the money explain() puts to its true cause, over random incidents that nothing was tuned on.
+"""How much of the money explain() puts to its true cause, over random incidents that nothing was
+tuned on.
 
     make diagnose-bench                          200 incidents, seeds drawn anew and printed
     python benchmarks/diagnose.py --seeds 17,18  these again
-    python benchmarks/diagnose.py --seeds 17 --show   what was found in one of them, and the keys where it is not the truth
+    python benchmarks/diagnose.py --seeds 17 --show   what was found in one of them, and the keys
+    where it is not the truth
 
-Of every key and cause, the amount found and the true one are set side by side: what they share is right, what was found
-beyond it is wrong, what is true beyond it is left to `ambiguous` or `unexplained`. A correction made by hand has no trace in
-the log: it is right to leave it unexplained, and wrong to find a cause for it. "Or not to be told" counts beside what is right
-what was left of mistakes on single events that chance would explain as well, as `incidents.not_to_be_told` argues.
+Of every key and cause, the amount found and the true one are set side by side: what they share is
+right, what was found beyond it is wrong, what is true beyond it is left to `ambiguous` or
+`unexplained`. A correction made by hand has no trace in the log: it is right to leave it
+unexplained, and wrong to find a cause for it. "Or not to be told" counts beside what is right what
+was left of mistakes on single events that chance would explain as well, as
+`incidents.not_to_be_told` argues.
 """
 
 from __future__ import annotations
@@ -107,7 +111,8 @@ def run(seed: int, *, verbose: bool) -> dict[str, Counter[str]]:
             print("    ", wrong, flush=True)
     windows = sum(kind in incidents.WINDOWS for kind in case.kinds)
     groups = (
-        f"{min(windows, 3)}{'+' if windows > 2 else ''} windows{', one hundredfold' * ('scaled' in case.kinds)}",
+        f"{min(windows, 3)}{'+' if windows > 2 else ''} "
+        f"windows{', one hundredfold' * ('scaled' in case.kinds)}",
         next(
             f"up to {most:,} keys" for most in (50, 200, 1_000, 5_000) if len(case.expected) <= most
         ),
@@ -135,7 +140,8 @@ def report(runs: list[dict[str, Counter[str]]]) -> None:
     print(f"divergent keys found    {keys['found'] / max(keys['divergent'], 1):.4f}")
     print(f"false divergences       {keys['false']}")
     print(
-        f"{'':34}{'right':>8}{'wrong':>8}{'left':>8}   {'mean right':>10}{'mean wrong':>12}{'median right':>14}{'or not to be told':>20}"
+        f"{'':34}{'right':>8}{'wrong':>8}{'left':>8}   "
+        f"{'mean right':>10}{'mean wrong':>12}{'median right':>14}{'or not to be told':>20}"
     )
     names = {
         "proven": "with processed (ids, effects, keys)",
@@ -149,14 +155,17 @@ def report(runs: list[dict[str, Counter[str]]]) -> None:
         each = sorted(s["right"] / s["true"] for s in scores)
         bad = sum(s["wrong"] / s["true"] for s in scores) / len(scores)
         print(
-            f"{label:36}{right:>6.4f}{wrong:>8.4f}{1 - right:>8.4f}   {sum(each) / len(each):>10.4f}{bad:>12.4f}{each[len(each) // 2]:>14.4f}"
-            f"{sum((s['right'] + s['dark']) / s['true'] for s in scores) / len(scores):>20.4f}"
+            f"{label:36}{right:>6.4f}{wrong:>8.4f}{1 - right:>8.4f}   "
+            f"{sum(each) / len(each):>10.4f}{bad:>12.4f}{each[len(each) // 2]:>14.4f}{sum((s['right'] + s['dark']) / s['true'] for s in scores) / len(scores):>20.4f}"
         )
     whole = sum((r["alone"] for r in runs), Counter())
     print("\nfrom totals alone, by true cause")
     for name in sorted(n[5:] for n in whole if n.startswith("true ")):
-        print(f"  {name:16}{whole[f'true {name}'] / 100:>18,.2f}   right {whole[f'right {name}'] / whole[f'true {name}']:.4f}"
-              f"   wrongly found {whole[f'wrong as {name}'] / 100:>14,.2f}")  # fmt: skip
+        print(
+            f"  {name:16}{whole[f'true {name}'] / 100:>18,.2f}   right "
+            f"{whole[f'right {name}'] / whole[f'true {name}']:.4f}   wrongly found "
+            f"{whole[f'wrong as {name}'] / 100:>14,.2f}"
+        )
     print(f"  {'by hand':16}{whole['by hand'] / 100:>18,.2f}   (not to be found)")
     _groups(runs)
 
@@ -164,7 +173,8 @@ def report(runs: list[dict[str, Counter[str]]]) -> None:
 def _groups(runs: list[dict[str, Counter[str]]]) -> None:
     """Where it is lost: by what is alike among incidents, and the worst of them."""
     print(
-        f"\nfrom totals alone, means of incidents{'':22}{'':>6}{'right':>8}{'wrong':>8}{'or not to be told':>20}{'money':>18}"
+        "\nfrom totals alone, means of "
+        f"incidents{'':22}{'':>6}{'right':>8}{'wrong':>8}{'or not to be told':>20}{'money':>18}"
     )
     scored = [r for r in runs if r["alone"]["true"]]
     for group in sorted({g for r in scored for g in r["groups"]}):
@@ -175,7 +185,8 @@ def _groups(runs: list[dict[str, Counter[str]]]) -> None:
         print(f"  {group:57}{len(s):>6}{right:>8.4f}{wrong:>8.4f}{dark:>20.4f}{money:>18,.2f}")
     total = sum((r["alone"] for r in scored), Counter())
     print(
-        f"  money: ambiguous {total['ambiguous'] / 100:,.2f}, unexplained {total['unexplained'] / 100:,.2f}"
+        f"  money: ambiguous {total['ambiguous'] / 100:,.2f}, unexplained "
+        f"{total['unexplained'] / 100:,.2f}"
     )
     for title, worst in (
         (
@@ -206,7 +217,8 @@ def show(seed: int) -> None:
         truth = Counter({c: a for (k, c), a in case.truth.items() if k == key and a})
         if told != truth:
             print(
-                f"{key}{' (not to be told)' * (key in dark)}: true { {c: a / 100 for c, a in truth.items()} }"
+                f"{key}{' (not to be told)' * (key in dark)}: true "
+                f"{ {c: a / 100 for c, a in truth.items()} }"
             )
             for row in causes[causes["key"] == key].itertuples(index=False):
                 print(f"    {row.cause} {row.amount} {row.grade}: {row.evidence}")
@@ -232,8 +244,9 @@ def main() -> None:
             show(seed)
         return None
     print(
-        f"seeds {seeds[0]} to {seeds[-1]}; each line: right/wrong from totals alone, with processed, with its ids only,"
-        " and what is left from totals alone that cannot be told; Ctrl-C ends with the sums so far"
+        f"seeds {seeds[0]} to {seeds[-1]}; each line: right/wrong from totals alone, with "
+        "processed, with its ids only, and what is left from totals alone that cannot be told; "
+        "Ctrl-C ends with the sums so far"
     )
     runs = []
     try:

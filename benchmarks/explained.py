@@ -1,8 +1,10 @@
-"""A replay of 1 M events and the explanation of the keys that differ, side by side: make bench-explain.
+"""A replay of 1 M events and the explanation of the keys that differ, side by side: make
+bench-explain.
 
-Each incident is drawn anew. Its log is written to the sandbox's Apache Kafka and replayed from there, all steps in a process
-of its own, so that each step also bears the libraries that it is the first to want. Three processes, one after the other; prints
-the medians of the seconds that each step took.
+Each incident is drawn anew. Its log is written to the sandbox's Apache Kafka and replayed from
+there, all steps in a process of its own, so that each step also bears the libraries that it is the
+first to want. Three processes, one after the other; prints the medians of the seconds that each
+step took.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ def steps(servers: str, topic: str, folder: str) -> dict[str, float]:
     replay = timed("replay", lambda: rk.replay(topic, bootstrap_servers=servers, schema=schema))
     if len(replay.rejects):
         raise RuntimeError(
-            f"{len(replay.rejects):,} of the incident's messages could not be read: {replay.rejects['reason'][0]}"
+            f"{len(replay.rejects):,} of the incident's messages could not be read: "
+            f"{replay.rejects['reason'][0]}"
         )
     d = timed("dedup", lambda: rk.dedup(replay.arrow))
     t = timed("totals", lambda: rk.totals(d))

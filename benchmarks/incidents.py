@@ -1,7 +1,9 @@
-"""Random incidents: a random log, and a system that consumed it and got some of it wrong, with the truth kept.
+"""Random incidents: a random log, and a system that consumed it and got some of it wrong, with the
+truth kept.
 
-Everything is drawn anew for each seed: how many keys, events and partitions, how amounts repeat, whether a key stays
-in one partition, how far out of order events come, and none to six causes out of all that there are, which may overlap.
+Everything is drawn anew for each seed: how many keys, events and partitions, how amounts repeat,
+whether a key stays in one partition, how far out of order events come, and none to six causes out
+of all that there are, which may overlap.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ SIGNS = np.array([1, -1, 1, -1])
 
 @dataclass
 class Case:
-    """One incident: the log as an events table, what the system holds and processed, and why (key, cause, cents).
+    """One incident: the log as an events table, what the system holds and processed, and why (key,
+    cause, cents).
 
-    ``alone`` has, by key, the cents of mistakes made on single events and not by windows, ``lonely`` those of windows that touch no
-    other key; ``kinds`` the kinds of mistakes drawn.
+    ``alone`` has, by key, the cents of mistakes made on single events and not by windows,
+    ``lonely`` those of windows that touch no other key; ``kinds`` the kinds of mistakes drawn.
     """
 
     seed: int
@@ -58,7 +61,10 @@ def make(
     kinds = rng.choice(list(_CAUSES), size=int(drawn), p=_WEIGHTS)
     state = _State(log, rng, partitions, span, keys)
     told = [_CAUSES[str(kind)](state) for kind in kinds]
-    story = f"{n:,} events, {keys:,} keys, {partitions} partitions {'by key' if keyed else 'spread'}, {amounts}, {span // MINUTE} min"
+    story = (
+        f"{n:,} events, {keys:,} keys, {partitions} partitions {'by key' if keyed else 'spread'}, "
+        f"{amounts}, {span // MINUTE} min"
+    )
     return _case(
         seed,
         f"{story}: {'; '.join(told) or 'nothing wrong'}",
@@ -90,7 +96,8 @@ def _log(
     place = (
         rng.permutation(partitions)[key % partitions] if keyed else rng.integers(0, partitions, n)
     )
-    # Copies: harmless redeliveries of single messages, in one log in three a whole batch sent again; and conflicts.
+    # Copies: harmless redeliveries of single messages, in one log in three a whole batch sent
+    # again; and conflicts.
     again = np.flatnonzero(rng.random(n) < rng.choice([0.0, 0.01, 0.03]))
     after = 200 + (rng.random(len(again)) ** 2 * 90_000).astype(np.int64)
     batch = np.empty(0, np.int64)
@@ -153,7 +160,10 @@ class _State:
         self.hand: list[tuple[int, int]] = []
 
     def window(self, *, one: bool | None = None) -> tuple[Any, str]:
-        """The records of one partition, or of all, from one arrival to another; 1 min to hours, within the log."""
+        """The records of one partition, or of all, from one arrival to another.
+
+        1 min to hours, within the log.
+        """
         length = int(
             np.exp(self.rng.uniform(np.log(MINUTE), np.log(min(self.span / 2, 4 * 60 * MINUTE))))
         )
@@ -164,7 +174,10 @@ class _State:
         where = int(self.rng.integers(self.partitions))
         if one:
             inside &= self.log["partition"] == where
-        told = f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from {(since - START) / MINUTE:.1f}"
+        told = (
+            f"{length / MINUTE:.0f} min of {f'partition {where}' if one else 'all'} from "
+            f"{(since - START) / MINUTE:.1f}"
+        )
         return inside, told
 
     def some(self, most: int = 10) -> Any:
@@ -265,10 +278,19 @@ def _by_hand(s: _State) -> str:
 
 
 _CAUSES = {
-    "missed": _missed, "rewound": _rewound, "batch": _batch, "sign": _sign, "scaled": _scaled, "lag": _lag,
-    "one missed": _single_missed, "one twice": _single_twice, "one factor": _single_factor, "one sign": _single_sign,
-    "conflict": _conflict, "hand": _by_hand,
-}  # fmt: skip
+    "missed": _missed,
+    "rewound": _rewound,
+    "batch": _batch,
+    "sign": _sign,
+    "scaled": _scaled,
+    "lag": _lag,
+    "one missed": _single_missed,
+    "one twice": _single_twice,
+    "one factor": _single_factor,
+    "one sign": _single_sign,
+    "conflict": _conflict,
+    "hand": _by_hand,
+}
 WINDOWS = ("missed", "rewound", "batch", "sign", "scaled", "lag")
 _WEIGHTS = np.array([4, 1.5, 1, 3, 0.5, 2, 1.5, 1.5, 1.5, 1, 1, 1]) / 19.5
 
@@ -369,7 +391,10 @@ def _case(
 
 
 MISTAKES = (-1, 1, -2, 9, 99, 999)
-"""What a missed event adds to its key's total, in its own amount; one applied twice, with its sign turned, ten-, hundred-, thousandfold."""
+"""What a missed event adds to its key's total, in its own amount.
+
+One applied twice, with its sign turned, ten-, hundred-, thousandfold.
+"""
 
 CHANCE = 0.02
 
@@ -378,13 +403,16 @@ FEW = 3
 
 
 def not_to_be_told(case: Case) -> dict[str, int]:
-    """By key, the cents of mistakes on single events, or on windows of as few, that no method can tell from chance by totals alone.
+    """By key, the cents of mistakes on single events, or on windows of as few, that no method can
+    tell from chance by totals alone.
 
-    An argument of its own, that knows nothing of what a search finds: as many random mistakes on random events of other
-    keys are added up, and it is counted how often as many events of this key, or fewer, come to just that sum. Where more than
-    one in fifty strange sums would be explained so, that the true one is explained says nothing. Three mistakes and more on
-    one key are not tried: hundreds of events, taken three at a time, come to any sum. A window that touches one key alone is one
-    of all the windows on that key's events, and is tried against strange sums of as many events likewise.
+    An argument of its own, that knows nothing of what a search finds: as many random mistakes on
+    random events of other keys are added up, and it is counted how often as many events of this
+    key, or fewer, come to just that sum. Where more than one in fifty strange sums would be
+    explained so, that the true one is explained says nothing. Three mistakes and more on one key
+    are not tried: hundreds of events, taken three at a time, come to any sum. A window that touches
+    one key alone is one of all the windows on that key's events, and is tried against strange sums
+    of as many events likewise.
     """
     rng = np.random.default_rng(case.seed)
     unique = case.events.drop_duplicates("event_id")

@@ -1,4 +1,7 @@
-"""Runs one contender as a whole process, and measures it with all that it starts. Reads /proc, so Linux only."""
+"""Runs one contender as a whole process, and measures it with all that it starts.
+
+Reads /proc, so Linux only.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ EVERY = 0.02
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds of wall clock and of CPU, CPU seconds of everything else, peak memory, and what it printed last.
+    """One run: seconds of wall clock and of CPU, CPU seconds of everything else, peak memory, and
+    what it printed last.
 
-    CPU is user and system time of the process and of all it waited for (``wait4``). Memory is the larger of two: the
-    resident memory of the whole process tree, summed up every 20 ms, and the peak of its largest process as the kernel
-    keeps it (VmHWM; not ``ru_maxrss``, which a process inherits from whoever starts it). A page that two processes share
-    counts twice.
+    CPU is user and system time of the process and of all it waited for (``wait4``). Memory is the
+    larger of two: the resident memory of the whole process tree, summed up every 20 ms, and the
+    peak of its largest process as the kernel keeps it (VmHWM; not ``ru_maxrss``, which a process
+    inherits from whoever starts it). A page that two processes share counts twice.
     """
 
     wall: float
@@ -43,8 +47,8 @@ class Measured:
 def run(command: list[str]) -> Measured:
     """Run to the end; a RuntimeError with the end of its standard error when it fails.
 
-    Byte code may be written and read, whatever the caller's own setting: a package of this checkout would else be compiled
-    anew in each process, and installed ones not.
+    Byte code may be written and read, whatever the caller's own setting: a package of this checkout
+    would else be compiled anew in each process, and installed ones not.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun, before = time.perf_counter(), busy()

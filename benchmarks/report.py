@@ -27,7 +27,10 @@ FIGURES = ("wall", "cpu", "memory_mb", "others")
 
 
 def report(title: str, runs: list[dict], events: int, names: Mapping[str, str], path: Path) -> str:
-    """Write the runs and their medians as JSON; the medians as a table. The first contender is the kit."""
+    """Write the runs and their medians as JSON; the medians as a table.
+
+    The first contender is the kit.
+    """
     medians: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(run["contender"] for run in runs):
         mine = [run for run in runs if run["contender"] == name]
@@ -38,14 +41,15 @@ def report(title: str, runs: list[dict], events: int, names: Mapping[str, str], 
     lines = [
         title,
         "",
-        f"{'contender':<32} {'wall s':>8} {'x':>6} {'events/s':>11} {'cpu s':>8} {'x':>6} {'peak MB':>8} {'x':>6} {'others s':>9}",
+        f"{'contender':<32} {'wall s':>8} {'x':>6} {'events/s':>11} {'cpu s':>8} {'x':>6} "
+        f"{'peak MB':>8} {'x':>6} {'others s':>9}",
     ]
     kit = next(iter(medians.values()))
     for name, m in medians.items():
         wall, cpu, memory = (f"{m[what] / kit[what]:.2f}" for what in FIGURES[:3])
         lines.append(
-            f"{names[name]:<32} {m['wall']:>8.2f} {wall:>6} {m['events_per_s']:>11,.0f} {m['cpu']:>8.2f} {cpu:>6} "
-            f"{m['memory_mb']:>8,.0f} {memory:>6} {m['others']:>9.2f}"
+            f"{names[name]:<32} {m['wall']:>8.2f} {wall:>6} {m['events_per_s']:>11,.0f} "
+            f"{m['cpu']:>8.2f} {cpu:>6} {m['memory_mb']:>8,.0f} {memory:>6} {m['others']:>9.2f}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {"title": title, "machine": _machine(), "medians": medians, "runs": runs}

@@ -1,4 +1,6 @@
-"""Seeds a topic with deposits and withdrawals, the same ones for the same settings, and knows the totals."""
+"""Seeds a topic with deposits and withdrawals, the same ones for the same settings, and knows the
+totals.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ WIDE = (
     '"sequence":%d}'
 )
 NOTE = (
-    "Card payment, settled overnight; in case of doubt ask the branch that is named above, on working days from nine to "
-    "five, and quote the slip. The merchant's own reference follows, as it was printed there, with neither blanks nor "
-    "dashes in it: "
+    "Card payment, settled overnight; in case of doubt ask the branch that is named above, on "
+    "working days from nine to five, and quote the slip. The merchant's own reference follows, as "
+    "it was printed there, with neither blanks nor dashes in it: "
 )
 
 
@@ -88,7 +90,9 @@ def answer(log: Log) -> dict[str, object]:
 
 
 def _columns(log: Log, number: int) -> tuple[list, list, list, list, list, str]:
-    """One chunk: keys, types, cents, times, which of its rows are delivered again, ids as one long text."""
+    """One chunk: keys, types, cents, times, which of its rows are delivered again, ids as one long
+    text.
+    """
     n = min(CHUNK, log.events - number * CHUNK)
     rng = np.random.default_rng([2026, log.keys, number])
     keys = np.char.add("acct-", np.char.zfill(rng.integers(0, log.keys, n).astype(str), 4)).tolist()
@@ -114,7 +118,10 @@ def write(
     partitions: int,
     compression: str = "none",
 ) -> int:
-    """Write messages, some at a time as (partition, key, value), to an empty topic; returns how many it then holds."""
+    """Write messages, some at a time as (partition, key, value), to an empty topic.
+
+    Returns how many it then holds.
+    """
     from confluent_kafka import Consumer, Producer, TopicPartition
 
     producer = Producer(

@@ -1,4 +1,5 @@
-"""Dedup, totals and reconcile of an events table: the kit and hand-written polars side by side, as whole processes.
+"""Dedup, totals and reconcile of an events table: the kit and hand-written polars side by side, as
+whole processes.
 
 Both read the same Arrow file, memory-mapped, and the same expected totals; both must find the same.
 """
@@ -62,7 +63,10 @@ def main() -> int:
 
 
 def write_events(path: Path, events: int, keys: int, copies: int) -> int:
-    """An events table as replay gives it, in chunks as large as a fetch; a late copy of some events; how many rows."""
+    """An events table as replay gives it, in chunks as large as a fetch.
+
+    A late copy of some events; how many rows.
+    """
     types = EventSchema().arrow_types
     rows = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, pa.schema(types)) as out:

@@ -1,7 +1,9 @@
-"""Where the kit's time goes, from the start of the interpreter to the totals: python where.py SERVERS TOPIC.
+"""Where the kit's time goes, from the start of the interpreter to the totals: python where.py
+SERVERS TOPIC.
 
-Wraps the kit's own functions with clocks. A part's time does not hold that of the parts inside it. Parts that several threads
-work on at once show the sum over the threads, and what the main thread does meanwhile is wait for them.
+Wraps the kit's own functions with clocks. A part's time does not hold that of the parts inside it.
+Parts that several threads work on at once show the sum over the threads, and what the main thread
+does meanwhile is wait for them.
 """
 
 from __future__ import annotations
@@ -113,7 +115,8 @@ def main() -> None:
     unique = rk.dedup(events)
     rk.totals(unique)
     print(
-        f"{len(events):,} events, {time.perf_counter() - begun:.2f} s, cpu {time.process_time():.2f} s with all threads\n"
+        f"{len(events):,} events, {time.perf_counter() - begun:.2f} s, cpu "
+        f"{time.process_time():.2f} s with all threads\n"
     )
     print(f"{'part':<36} {'wall s':>8} {'cpu s':>8} {'calls':>6} {'first':>8}")
     for name, (wall, cpu, calls, first) in spent.items():

@@ -1,6 +1,7 @@
 """Replay an event log, work running totals out again, and show where the system of record differs.
 
-A name is loaded when it is first used, with what it needs: a process that reads a log pays for no charts.
+A name is loaded when it is first used, with what it needs: a process that reads a log pays for no
+charts.
 """
 
 import sys
@@ -63,9 +64,9 @@ _HOMES = {
 class _Package(ModuleType):
     """Loads public names when they are asked for.
 
-    A class, as Python's data model has it for modules, and not a plain ``__getattr__`` in the module, for two reasons: a
-    type checker would then let any name pass, and the import system sets ``replay`` to the module of that name, whoever
-    imports it first, where the verb must stand.
+    A class, as Python's data model has it for modules, and not a plain ``__getattr__`` in the
+    module, for two reasons: a type checker would then let any name pass, and the import system sets
+    ``replay`` to the module of that name, whoever imports it first, where the verb must stand.
     """
 
     def __getattr__(self, name: str) -> Any:

@@ -1,7 +1,8 @@
-"""Arrow's columns seen as numpy's arrays and the other way about, and as pandas frames only where somebody asks for one.
+"""Arrow's columns seen as numpy's arrays and the other way about, and as pandas frames only where
+somebody asks for one.
 
-pyarrow's own ``array`` and ``to_numpy`` import pandas wherever it is installed (as of 26.0), which takes as long as to read
-half a million events.
+pyarrow's own ``array`` and ``to_numpy`` import pandas wherever it is installed (as of 26.0), which
+takes as long as to read half a million events.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def column(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
-    """A numpy array of whole numbers, or of truth values, as an Arrow array; null where it is not ``valid``."""
+    """A numpy array of whole numbers, or of truth values, as an Arrow array.
+
+    Null where it is not ``valid``.
+    """
     bits = None if valid is None else _bits(valid)
     if values.dtype == np.bool_:
         return pa.Array.from_buffers(pa.bool_(), len(values), [bits, _bits(values)])
@@ -34,7 +38,10 @@ def _bits(truths: np.ndarray) -> pa.Buffer:
 
 
 def values(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """An Arrow array of whole numbers, none of them null, as a numpy array; chunks are joined first."""
+    """An Arrow array of whole numbers, none of them null, as a numpy array.
+
+    Chunks are joined first.
+    """
     kind = np.dtype(str(array.type))
     if not len(array):
         return np.empty(0, kind)
@@ -55,9 +62,11 @@ def texts(words: Sequence[str], kind: pa.DataType) -> pa.Array:
 
 
 class Frame:
-    """An attribute that is given a pandas frame, an Arrow table or what makes one, and that gives a pandas frame.
+    """An attribute that is given a pandas frame, an Arrow table or what makes one, and that gives a
+    pandas frame.
 
-    The frame is made when it is first asked for: a process that never does is not held up by pandas.
+    The frame is made when it is first asked for: a process that never does is not held up by
+    pandas.
     """
 
     def __set_name__(self, _owner: type, name: str) -> None:

@@ -1,7 +1,7 @@
 """Tables in and out of the steps as Arrow columns, and exact arithmetic on columns of decimals.
 
-pandas, polars and pyarrow tables come in; the same kind goes out. Neither narwhals nor polars is needed here: a process
-that replays, dedups and totals does not wait for them to load.
+pandas, polars and pyarrow tables come in; the same kind goes out. Neither narwhals nor polars is
+needed here: a process that replays, dedups and totals does not wait for them to load.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from recovery_kit.errors import AmountError, TableError
 from recovery_kit.schema import did_you_mean
 
 DIGITS = 38
-"""Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's decimals."""
+"""Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's
+decimals.
+"""
 
 NO_FLOATS = (
     "A float cannot hold money exactly, and what it lost cannot be found again: "
@@ -48,8 +50,8 @@ _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     ),
     "whole numbers": (pa.types.is_integer, "int64"),
 }
-"""What a column may be asked to hold: whether a type does (Arrow computes with no decimals of 32 or 64 bits, and hardly with
-string views), and one that does."""
+"""What a column may be asked to hold: whether a type does (Arrow computes with no decimals of 32 or
+64 bits, and hardly with string views), and one that does."""
 
 EVENT_KINDS = {
     "event_id": "text",
@@ -77,7 +79,8 @@ class Kept:
     dropped : int64 array
         The rows that are left out, ascending.
     most : Decimal, optional
-        The largest absolute effect among all its rows, where somebody has looked: see `largest_effect`.
+        The largest absolute effect among all its rows, where somebody has looked: see
+        `largest_effect`.
     """
 
     table: pa.Table
@@ -130,7 +133,9 @@ class Kept:
 
 
 def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
-    """A pandas, polars or pyarrow table as Arrow columns, and its form; columns that are Arrow's are not copied.
+    """A pandas, polars or pyarrow table as Arrow columns, and its form.
+
+    Columns that are Arrow's are not copied.
 
     Parameters
     ----------
@@ -150,7 +155,8 @@ def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
         return frame.lazy().collect().to_arrow(), form
     if form == "pandas" and kind == "DataFrame":
         try:
-            # A copy of what is numpy's: Arrow would share it, and a result would change with the table that was given.
+            # A copy of what is numpy's: Arrow would share it, and a result would change with the
+            # table that was given.
             return pa.Table.from_pandas(frame.copy(), preserve_index=False), form
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise TableError(
@@ -169,7 +175,8 @@ def of_arrow(table: pa.Table, form: str) -> Any:
 
 
 def require(table: pa.Table, needs: Iterable[str], *, what: str) -> None:
-    """Check that an events table has the named columns, each of the kind it must be and without nulls.
+    """Check that an events table has the named columns, each of the kind it must be and without
+    nulls.
 
     Raises
     ------
@@ -207,7 +214,10 @@ def refuse_nulls(nulls: Mapping[str, int], *, what: str) -> None:
 
 
 def codes(column: pa.ChunkedArray) -> tuple[list[np.ndarray], pa.Array]:
-    """Each chunk's cells as numbers of distinct values, and these values; the same value has one number throughout."""
+    """Each chunk's cells as numbers of distinct values, and these values.
+
+    The same value has one number throughout.
+    """
     if not pa.types.is_dictionary(column.type):
         coded = column.dictionary_encode()
         distinct = coded.chunk(0).dictionary if coded.num_chunks else pa.nulls(0, column.type)
@@ -232,7 +242,10 @@ def ranks(distinct: pa.Array) -> np.ndarray:
 
 
 def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
-    """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale; fewer decimals is an error."""
+    """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale.
+
+    Fewer decimals is an error.
+    """
     if not (
         pa.types.is_decimal128(column.type) and column.type.scale == scale
     ):  # whatever the digits, they look alike
@@ -283,11 +296,12 @@ def guard(most: Decimal, count: int, *, scale: int, what: str) -> None:
     Raises
     ------
     AmountError
-        When ``count`` amounts as large as ``most``, at ``scale`` decimals, need more than 38 digits.
+        When ``count`` amounts as large as ``most``, at ``scale`` decimals, need more than 38
+        digits.
     """
     if unscaled(most, scale) * count >= 10**DIGITS:
         raise AmountError(
-            f"{what}: {count:,} amounts of up to {most:f} with {scale} decimals could sum to more than {DIGITS} digits, "
-            f"which an exact decimal cannot hold; expected amounts of at most 28 digits. Look for a wrong amount, "
-            f"or take fewer decimals"
+            f"{what}: {count:,} amounts of up to {most:f} with {scale} decimals could sum to more "
+            f"than {DIGITS} digits, which an exact decimal cannot hold; expected amounts of at "
+            "most 28 digits. Look for a wrong amount, or take fewer decimals"
         )

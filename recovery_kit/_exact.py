@@ -1,7 +1,7 @@
 """The exact reader: one message at a time, slowly, and right. What it says of a message is the law.
 
-The compiled scan (`recovery_kit._scan`) takes the plain messages; this reads the others, and gives the reason
-of those that cannot be read. No float stands anywhere between the bytes and the amount.
+The compiled scan (`recovery_kit._scan`) takes the plain messages; this reads the others, and gives
+the reason of those that cannot be read. No float stands anywhere between the bytes and the amount.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Reject(Exception):  # noqa: N818
 
 
 class Row(NamedTuple):
-    """One event; amounts are whole numbers of 10**-decimals, ``code`` is the type's place in the schema's effects."""
+    """One event; amounts are whole numbers of 10**-decimals, ``code`` is the type's place in the
+    schema's effects.
+    """
 
     id: str
     code: int
@@ -170,7 +172,8 @@ def _text(found: object, name: str) -> str:
     if isinstance(found, _Number):
         if not re.fullmatch(r"-?[0-9]+", found):
             raise Reject(
-                f"field '{name}' is a number with a fraction or exponent, not a string or a whole number"
+                f"field '{name}' is a number with a fraction or exponent, not a string or a whole "
+                "number"
             )
         return "0" if found == "-0" else str(found)
     if not isinstance(found, str):

@@ -1,4 +1,5 @@
-"""Frames in and out: any eager table goes through polars' engine and comes back in the form it came in.
+"""Frames in and out: any eager table goes through polars' engine and comes back in the form it came
+in.
 
 Only this module knows which engine runs the expressions of reconcile and explain.
 """
@@ -59,14 +60,18 @@ def _in_form(table: Table, form: str) -> Any:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Give polars' dictionary columns the events table's own type, dictionary of int32 to string."""
+    """Give polars' dictionary columns the events table's own type, dictionary of int32 to
+    string.
+    """
     ours = pa.dictionary(pa.int32(), pa.string())
     kinds = [(f.name, ours if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]
     return table.cast(pa.schema(kinds))
 
 
 def measured(table: Table, needs: Sequence[str], *, what: str, **more: nw.Expr) -> dict[str, Any]:
-    """Count the rows, as ``"rows"``, beside ``more`` aggregates, in one pass; a null in ``needs`` is an error.
+    """Count the rows, as ``"rows"``, beside ``more`` aggregates, in one pass.
+
+    A null in ``needs`` is an error.
 
     Raises
     ------
@@ -86,12 +91,16 @@ def scale_of(schema: Mapping[str, Any], name: str) -> int:
 
 
 def exactly(amount: Decimal | int, scale: int) -> nw.Expr:
-    """An amount as a literal of 38 digits: a plain number in an expression could make floats of its column."""
+    """An amount as a literal of 38 digits: a plain number in an expression could make floats of its
+    column.
+    """
     return nw.lit(Decimal(amount), dtype=nw.Decimal(DIGITS, scale))
 
 
 def by_size(table: Table, amount: str, then: str) -> Table:
-    """Sort by the absolute value of an amount, the largest first, and by another column where that is the same."""
+    """Sort by the absolute value of an amount, the largest first, and by another column where that
+    is the same.
+    """
     return (
         table.with_columns(size=nw.col(amount).abs())
         .sort("size", then, descending=[True, False])
@@ -100,7 +109,10 @@ def by_size(table: Table, amount: str, then: str) -> Table:
 
 
 def shown(caption: str, frame: Any, most: int = 20) -> list[tuple[str, pd.DataFrame]]:
-    """The first rows of an eager table for ``html_card``, the caption saying of how many; nothing of an empty one."""
+    """The first rows of an eager table for ``html_card``, the caption saying of how many.
+
+    Nothing of an empty one.
+    """
     rows, entered = len(frame), nw.from_native(frame, eager_only=True)
     more = f" (first {most} of {rows:,})" if rows > most else ""
     return [(caption + more, to_pandas(plain(entered.head(most).to_arrow())))] if rows else []

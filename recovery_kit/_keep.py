@@ -19,7 +19,9 @@ from recovery_kit.window import Window
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file or folder under another name beside ``path``, then rename it: whole, or not there."""
+    """Write a file or folder under another name beside ``path``, then rename it: whole, or not
+    there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -52,7 +54,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON that people read too; decimals as text, for JSON's numbers are floats to most readers."""
+    """Write JSON that people read too.
+
+    Decimals as text, for JSON's numbers are floats to most readers.
+    """
     write_text(path, json.dumps(values, indent=1, default=plain, ensure_ascii=False) + "\n")
 
 

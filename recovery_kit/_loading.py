@@ -1,4 +1,6 @@
-"""Loading libraries without looking for garbage among them, and while something else is waited for."""
+"""Loading libraries without looking for garbage among them, and while something else is waited
+for.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Keep the garbage collector from looking through libraries, again and again, while they are loaded.
+    """Keep the garbage collector from looking through libraries, again and again, while they are
+    loaded.
 
-    They make some hundred thousand objects, all of which stay: a tenth of the CPU of a short process went into that.
+    They make some hundred thousand objects, all of which stay: a tenth of the CPU of a short
+    process went into that.
     """
     if not gc.isenabled():
         yield
@@ -23,12 +27,15 @@ def loading() -> Iterator[None]:
     finally:
         if not gc.get_freeze_count():
             gc.freeze()
-            gc.unfreeze()  # which leaves everything in the oldest generation, as if it had been looked through
+            # which leaves everything in the oldest generation, as if it had been looked through
+            gc.unfreeze()
         gc.enable()
 
 
 def ahead(*loads: Callable[[], object]) -> None:
-    """Load things on a thread of their own, while the network is waited for; whoever uses one then waits for the rest of it.
+    """Load things on a thread of their own, while the network is waited for.
+
+    Whoever uses one then waits for the rest of it.
 
     What cannot be loaded says so where it is used.
     """
@@ -38,5 +45,6 @@ def ahead(*loads: Callable[[], object]) -> None:
             for one in loads:
                 one()
 
-    # Not a daemon: the interpreter would end it in the middle of a library, which can end the process with it.
+    # Not a daemon: the interpreter would end it in the middle of a library, which can end the
+    # process with it.
     threading.Thread(target=load, name="recovery-kit-loading").start()

@@ -31,6 +31,7 @@ def check_setup() -> None:
             wrong.append(f"{wanted.name} {found or 'is missing'} (needed: {wanted.specifier})")
     if wrong:
         raise RunError(
-            f"This kernel's Python, {sys.executable}, lacks what recovery-kit needs: {'; '.join(wrong)}. "
-            f"Choose the kernel that `make lab` offers, or run: {sys.executable} -m pip install --upgrade recovery-kit"
+            f"This kernel's Python, {sys.executable}, lacks what recovery-kit needs: "
+            f"{'; '.join(wrong)}. Choose the kernel that `make lab` offers, or run: "
+            f"{sys.executable} -m pip install --upgrade recovery-kit"
         )

@@ -1,7 +1,8 @@
 """How result objects draw themselves: one card in a notebook, the same card as text in a terminal.
 
-Whatever came out of a message is untrusted. In HTML it is escaped; in text, control characters (which a
-terminal would obey) are written as escapes; in CSV, cells that a spreadsheet would compute are defused.
+Whatever came out of a message is untrusted. In HTML it is escaped; in text, control characters
+(which a terminal would obey) are written as escapes; in CSV, cells that a spreadsheet would compute
+are defused.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 _STYLE = (
     "<style>.rk{font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:72em}"
-    ".rk h4{margin:.2em 0 .4em;font-size:15px;font-weight:600}.rk table{border-collapse:collapse;margin:.5em 0}"
-    ".rk td,.rk th{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;font-variant-numeric:tabular-nums}"
+    ".rk h4{margin:.2em 0 .4em;font-size:15px;font-weight:600}"
+    ".rk table{border-collapse:collapse;margin:.5em 0}"
+    ".rk td,.rk th{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;"
+    "font-variant-numeric:tabular-nums}"
     ".rk th{font-weight:600}.rk td.t,.rk th.t{text-align:left;white-space:nowrap}"
     ".rk caption{text-align:left;font-weight:600;padding:.3em 0}"
-    ".rk .n{margin:.3em 0;padding:.3em .6em;border-left:4px solid #b58900;background:#b5890018}</style>"
+    ".rk .n{margin:.3em 0;padding:.3em .6em;border-left:4px solid #b58900;background:#b5890018}"
+    "</style>"
 )
 
 Facts = Sequence[tuple[str, object]]
@@ -40,7 +44,9 @@ def shorten(text: object, width: int = 60) -> str:
 
 
 def number(value: object, width: int = 60) -> str:
-    """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a dash."""
+    """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a
+    dash.
+    """
     import pandas as pd
 
     if (
@@ -67,14 +73,19 @@ def html_card(
     tables: Iterable[tuple[str, pd.DataFrame]] = (),
     notes: Iterable[str] = (),
 ) -> str:
-    """One result as HTML: a title, facts (label, value), notes, and captioned tables of at most 20 rows each."""
+    """One result as HTML: a title, facts (label, value), notes, and captioned tables of at most 20
+    rows each.
+    """
     esc = html.escape
     rows = "".join(
         f"<tr><th class='t'>{esc(label)}</th><td>{esc(number(v))}</td></tr>" for label, v in facts
     )
     warn = "".join(f"<div class='n'>{esc(clean(n))}</div>" for n in notes)
     drawn = "".join(_html_table(caption, table) for caption, table in tables)
-    return f"<div class='rk'>{_STYLE}<h4>{esc(clean(title))}</h4><table>{rows}</table>{warn}{drawn}</div>"
+    return (
+        "<div "
+        f"class='rk'>{_STYLE}<h4>{esc(clean(title))}</h4><table>{rows}</table>{warn}{drawn}</div>"
+    )
 
 
 def text_card(title: str, facts: Facts, notes: Iterable[str] = ()) -> str:
@@ -102,7 +113,8 @@ def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV that a spreadsheet opens as text: a cell that would be a formula gets a leading apostrophe.
+    """Write a CSV that a spreadsheet opens as text: a cell that would be a formula gets a leading
+    apostrophe.
 
     Only text columns are touched; numbers, also negative ones, stay numbers.
     """

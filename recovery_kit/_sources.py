@@ -1,4 +1,5 @@
-"""Where a user's table comes from: a frame in memory, or a file whose every cell stays text until it is cast.
+"""Where a user's table comes from: a frame in memory, or a file whose every cell stays text until
+it is cast.
 
 What a row is called in an error depends on that: a line of a CSV or JSON-lines file, else a row.
 """
@@ -54,7 +55,8 @@ class Source:
 
 
 def load(source: Any, wanted: set[str], *, what: str) -> Source:
-    """Load the wanted columns, as far as they are there, of a frame or of the file at a path or URL.
+    """Load the wanted columns, as far as they are there, of a frame or of the file at a path or
+    URL.
 
     Raises
     ------
@@ -72,7 +74,8 @@ def _frame(source: Any, wanted: set[str], what: str) -> Source:
     except TypeError:
         found = type(source).__name__
         raise TableError(
-            f"{what} is a {found}; expected a pandas, polars or pyarrow table, or the path of a {_KINDS} file"
+            f"{what} is a {found}; expected a pandas, polars or pyarrow table, or the path of a "
+            f"{_KINDS} file"
         ) from None
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
@@ -181,7 +184,10 @@ def _csv(raw: bytes, text: str, wanted: set[str], called: str) -> Source:
 
 
 def _records(text: str, called: str) -> Iterator[tuple[int, list[str]]]:
-    """Give each record of a CSV with the number of the line that it begins on; empty lines are none."""
+    """Give each record of a CSV with the number of the line that it begins on.
+
+    Empty lines are none.
+    """
     reader = csv.reader(io.StringIO(text, newline=""))
     begins = 1
     try:

@@ -18,10 +18,13 @@ MOST = 4
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with what ``work`` makes of it, in the items' order; on as many threads as there are processors.
+    """Each item with what ``work`` makes of it, in the items' order.
 
-    Pays where work leaves the interpreter's lock alone. One item more than there are threads is under way at most, for
-    items may be large. Where ``work`` raises, that comes in its item's turn, and what is under way is waited for.
+    On as many threads as there are processors.
+
+    Pays where work leaves the interpreter's lock alone. One item more than there are threads is
+    under way at most, for items may be large. Where ``work`` raises, that comes in its item's turn,
+    and what is under way is waited for.
     """
     threads = min(MOST, os.cpu_count() or 1)
     pending: deque[tuple[Item, Future[Result]]] = deque()

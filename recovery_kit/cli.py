@@ -1,4 +1,6 @@
-"""recovery-kit demo | run | history | purge | check | sandbox: the commands, and the exit codes as a contract."""
+"""recovery-kit demo | run | history | purge | check | sandbox: the commands, and the exit codes as
+a contract.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from recovery_kit.errors import ParameterError, RecoveryKitError
 from recovery_kit.logs import LEVELS, log_to_stderr
 from recovery_kit.settings import Settings
 
-_EPILOG = "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, 130 interrupted (also by SIGTERM)"
+_EPILOG = (
+    "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, "
+    "130 interrupted (also by SIGTERM)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning is a line for whoever gave the command, without the line of code that it comes from."""
+    """A warning is a line for whoever gave the command, without the line of code that it comes
+    from.
+    """
     print(f"recovery-kit: {_show.clean(message)}", file=sys.stderr)
 
 
@@ -58,7 +65,8 @@ def _demo(given: argparse.Namespace) -> int:
     if outcome.exit_code != errors.DIVERGED:  # the incident is there to be found
         return outcome.exit_code or errors.ERROR
     print(
-        f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a notebook's parameters."
+        f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a "
+        "notebook's parameters."
     )
     return 0
 
@@ -129,10 +137,12 @@ def _sandbox(given: argparse.Namespace) -> int:
         if given.during:
             return subprocess.call(given.during)
         print(
-            f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic {broker.topic}"
+            f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic "
+            f"{broker.topic}"
         )
         print(
-            "Point a notebook at it with these parameters (or leave bootstrap_servers empty, which means the same):"
+            "Point a notebook at it with these parameters (or leave bootstrap_servers empty, which "
+            "means the same):"
         )
         defaults = Settings()
         for name, value in Settings().on_demo(broker).to_dict().items():
@@ -174,10 +184,14 @@ def _seconds(text: str) -> int:
 
 def _how_to_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
-        "--fail-on", action="append", default=[], metavar="THRESHOLD",
-        help="what makes the run fail, instead of any divergence and a replay that is not complete: keys=10 (so many "
-        "keys or more), amount=1000.00 (absolute differences of so much or more), incomplete; may be given again",
-    )  # fmt: skip
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="THRESHOLD",
+        help="what makes the run fail, instead of any divergence and a replay that is not "
+        "complete: keys=10 (so many keys or more), amount=1000.00 (absolute differences of so "
+        "much or more), incomplete; may be given again",
+    )
     run.add_argument(
         "--cell-timeout",
         type=_seconds,

@@ -1,4 +1,6 @@
-"""What a read brought, collected partition by partition, and what can be said of it: coverage and verdict."""
+"""What a read brought, collected partition by partition, and what can be said of it: coverage and
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ MEANING = {
     "complete": "every offset from start to end is accounted for",
     "truncated": "the head of the log was gone before the read",
     "raced": "records were removed while they were being read",
-    "compacted": "records inside the range had been cleaned away, so totals cannot be worked out from what is left",
+    "compacted": (
+        "records inside the range had been cleaned away, so totals cannot be worked out from what "
+        "is left"
+    ),
     "timed out": "the end was not reached in time",
 }
 
@@ -73,7 +78,9 @@ class Gather:
             self.first_times.setdefault(name, read.first_time)
 
     def verdict(self, span: Span) -> str:
-        """What can be said of one partition: one of VERDICTS, or "not read" where the read stopped before it."""
+        """What can be said of one partition: one of VERDICTS, or "not read" where the read stopped
+        before it.
+        """
         if span.timed_out:
             return "timed out"
         if span.raced:
@@ -85,13 +92,18 @@ class Gather:
         return "compacted" if span.tally.removed else "complete"
 
     def uncovered(self, span: Span) -> bool:
-        """Whether records at or after a ``since`` that is a time may have gone with the head of the log."""
+        """Whether records at or after a ``since`` that is a time may have gone with the head of the
+        log.
+        """
         since, first = self.window.since_ms, self.first_times.get(str(span))
         # What is gone may be as old as the first event still held, to the millisecond.
         return since is not None and span.log_start > 0 and (first is None or first >= since)
 
     def coverage(self) -> list[Row]:
-        """A row a partition, as in `Replay.coverage`; raises IdentityError where an identity does not hold."""
+        """A row a partition, as in `Replay.coverage`.
+
+        Raises IdentityError where an identity does not hold.
+        """
         rows: list[Row] = []
         for s in self.spans:
             t, name = s.tally, str(s)
@@ -105,12 +117,13 @@ class Gather:
             offsets = (t.delivered, t.control, t.aborted, t.removed, s.lost, unread)
             if sum(offsets) != s.end - s.start or min(offsets) < 0:
                 raise IdentityError(
-                    f"{s}: {t} with {s.lost} lost and {unread} unread do not add up to {s.end - s.start} offsets"
+                    f"{s}: {t} with {s.lost} lost and {unread} unread do not add up to "
+                    f"{s.end - s.start} offsets"
                 )
             if events + outside + rejects + tombstones != t.delivered:
                 raise IdentityError(
-                    f"{s}: {events} events, {outside} outside the window, {rejects} rejects and {tombstones} tombstones "
-                    f"are not the {t.delivered} messages delivered"
+                    f"{s}: {events} events, {outside} outside the window, {rejects} rejects and "
+                    f"{tombstones} tombstones are not the {t.delivered} messages delivered"
                 )
             rows.append(
                 {
@@ -139,7 +152,9 @@ class Gather:
         return rows
 
     def incomplete(self) -> IncompleteReplay:
-        """The error for a replay that is not whole, with where the first trouble is and how to go on."""
+        """The error for a replay that is not whole, with where the first trouble is and how to go
+        on.
+        """
         coverage = self.coverage()
         verdict = worst(coverage)
         bad = [s for s in self.spans if self.verdict(s) == verdict]
@@ -147,8 +162,8 @@ class Gather:
             f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
         )
         return IncompleteReplay(
-            f"{verdict}: {MEANING[verdict]} ({shown}). {self._way_on(verdict, bad)} Or pass allow_incomplete=True to see "
-            "what is there; no key is then called matched.",
+            f"{verdict}: {MEANING[verdict]} ({shown}). {self._way_on(verdict, bad)} Or pass "
+            "allow_incomplete=True to see what is there; no key is then called matched.",
             verdict=verdict,
             coverage=_show.to_pandas(table(coverage)),
         )
@@ -157,7 +172,10 @@ class Gather:
         if verdict == "truncated":
             first = self.first_times.get(str(s))
             held = f", of {_iso(first)}" if first is not None else ""
-            return f"{s}: offsets 0 to {s.log_start - 1} are gone, the first still held is {s.log_start}{held}"
+            return (
+                f"{s}: offsets 0 to {s.log_start - 1} are gone, the first still held is "
+                f"{s.log_start}{held}"
+            )
         if verdict == "raced":
             ranges = ", ".join(f"{first} to {behind - 1}" for first, behind in s.raced[:4])
             return f"{s}: offsets {ranges} went during the read"
@@ -172,12 +190,21 @@ class Gather:
             times = [self.first_times[str(s)] for s in bad if str(s) in self.first_times]
             if len(times) < len(bad):
                 held = ", ".join(f"'{s}': {s.log_start}" for s in bad[:4])
-                return f"Give since={{{held}}}, the first offsets still held, and opening=the totals as of then."
+                return (
+                    f"Give since={{{held}}}, the first offsets still held, and opening=the totals "
+                    "as of then."
+                )
             return f"Give since={_iso(max(times) + 1)} or later and opening=the totals as of then."
         if verdict == "compacted":
-            return "Read a topic that is not compacted, or give since and opening from behind the cleaned part."
+            return (
+                "Read a topic that is not compacted, or give since and opening from behind the "
+                "cleaned part."
+            )
         if verdict == "raced":
-            return "Run again with since and opening from behind it, or lengthen the topic's retention first."
+            return (
+                "Run again with since and opening from behind it, or lengthen the topic's "
+                "retention first."
+            )
         return "Look at the brokers, or give a longer timeout."
 
 

@@ -35,14 +35,15 @@ class Dedup:
     redelivered : DataFrame or Table
         Copies with the same content as the chosen one: the events table's columns, in log order.
     conflicts : DataFrame or Table
-        Every copy of every id that came with two contents: the events table's columns, then ``verdict``
-        (``"chosen"``, ``"redelivered"`` or ``"conflicting"``), ``chosen_effect`` (0 when none was chosen) and
-        ``worth``: what the sum over all keys would gain had this copy been chosen instead. Copies of an id
-        stand together, the first delivery first.
+        Every copy of every id that came with two contents: the events table's columns, then
+        ``verdict`` (``"chosen"``, ``"redelivered"`` or ``"conflicting"``), ``chosen_effect`` (0
+        when none was chosen) and ``worth``: what the sum over all keys would gain had this copy
+        been chosen instead. Copies of an id stand together, the first delivery first.
     on_conflict : str
         The choice that was made.
     counts : dict of str to int
-        ``events``, ``unique``, ``redelivered``, ``conflicting``: rows; the last three add up to the first.
+        ``events``, ``unique``, ``redelivered``, ``conflicting``: rows; the last three add up to the
+        first.
     """
 
     kept: _columns.Kept
@@ -53,10 +54,11 @@ class Dedup:
 
     @cached_property
     def unique(self) -> Any:
-        """The chosen copy of each event: the events table's columns, in the order of the table given.
+        """The chosen copy of each event: the events table's columns, in the order of the table
+        given.
 
-        They are copied out of the events when they are first asked for; ``totals`` takes the whole result, and needs neither
-        a copy nor to look through the ids again.
+        They are copied out of the events when they are first asked for; ``totals`` takes the whole
+        result, and needs neither a copy nor to look through the ids again.
         """
         return self.kept.frame()
 
@@ -93,23 +95,27 @@ class Dedup:
             else f"the {self.on_conflict} copy was chosen"
         )
         return [
-            f"{_ids(ids)} came with more than one content: {choice} (on_conflict={self.on_conflict!r}). "
-            f"The column worth says what each copy would add to the sum over all keys."
+            f"{_ids(ids)} came with more than one content: {choice} "
+            f"(on_conflict={self.on_conflict!r}). The column worth says what each copy would add "
+            "to the sum over all keys."
         ]
 
 
 def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
-    """Keep one copy of each event: the first delivery, where first is by (time, topic, partition, offset).
+    """Keep one copy of each event: the first delivery, where first is by (time, topic, partition,
+    offset).
 
-    A later copy of the same id with the same type, value and key is a *redelivery*, whatever its time. One with
-    another type, value or key (or, in a table of one's own, another effect) is a *conflict*.
+    A later copy of the same id with the same type, value and key is a *redelivery*, whatever its
+    time. One with another type, value or key (or, in a table of one's own, another effect) is a
+    *conflict*.
 
     Parameters
     ----------
     events : DataFrame or Table
         Events, a row a delivery: pandas, polars or pyarrow, with the columns of ``Replay.events``.
     on_conflict : {"first", "last", "reject", "raise"}
-        Of an id with several contents take the first copy, the last, none, or stop. Other ids are not touched by it.
+        Of an id with several contents take the first copy, the last, none, or stop. Other ids are
+        not touched by it.
 
     Returns
     -------
@@ -121,8 +127,8 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     ParameterError
         When ``on_conflict`` is something else.
     TableError
-        When a column is missing, of the wrong kind (an amount that is a float), or holds a null, or when two
-        rows share a place in the log.
+        When a column is missing, of the wrong kind (an amount that is a float), or holds a null, or
+        when two rows share a place in the log.
     ConflictError
         With ``on_conflict="raise"``, when an id has two contents.
     AmountError
@@ -130,7 +136,8 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
 
     Notes
     -----
-    Ids become hashes of 64 bits, and only the rows whose hash stands more than once are compared (`repeats`).
+    Ids become hashes of 64 bits, and only the rows whose hash stands more than once are compared
+    (`repeats`).
     """
     if on_conflict not in ON_CONFLICT:
         near = did_you_mean(str(on_conflict), list(ON_CONFLICT))
@@ -184,7 +191,9 @@ class _Judged(NamedTuple):
 
 
 def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
-    """Every copy of every id that stands more than once, few as a rule: rows, ascending, copies, and numbers for their ids."""
+    """Every copy of every id that stands more than once, few as a rule: rows, ascending, copies,
+    and numbers for their ids.
+    """
     rows = repeated(given.table["event_id"])
     copies = given.rows(rows).combine_chunks()
     ids = _numbers(copies, "event_id")
@@ -230,7 +239,9 @@ def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
 
 
 def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
-    """A column's cells as numbers: the same for the same value and, ``ranked``, in the values' order."""
+    """A column's cells as numbers: the same for the same value and, ``ranked``, in the values'
+    order.
+    """
     numbers, distinct = _columns.numbered(table[name])
     return _columns.ranks(distinct)[numbers] if ranked else numbers
 
@@ -273,7 +284,10 @@ def _check_places(table: pa.Table) -> None:
 
 
 def _in_log_order(table: pa.Table) -> bool:
-    """Whether offsets ascend within each partition, so that no place stands twice; looks at stretches of one partition."""
+    """Whether offsets ascend within each partition, so that no place stands twice.
+
+    Looks at stretches of one partition.
+    """
     behind: dict[tuple[object, int], int] = {}
     for batch in table.select(list(PLACE)).to_batches():
         if not len(batch):
@@ -302,7 +316,8 @@ def _conflict_message(conflicts: pa.Table, most: int = 3) -> str:
     lines = [f"{_ids(len(ids))} came with more than one content:"]
     for event_id in ids[:most]:
         said = "; ".join(
-            f"{shorten(row['type'])} {number(row['value'])} for {_shown(row['key'])} at {_place(row)}"
+            f"{shorten(row['type'])} {number(row['value'])} for {_shown(row['key'])} at "
+            f"{_place(row)}"
             for row in [row for row in rows if row["event_id"] == event_id][:most]
         )
         lines.append(f"  {_shown(event_id)}: {said}")

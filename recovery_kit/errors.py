@@ -5,13 +5,15 @@
     RecoveryKitError          2  whatever the kit raises on purpose
     ├── SchemaError           2  an EventSchema that cannot work
     ├── ParameterError        2  a parameter that is missing, unknown or malformed
-    ├── KafkaError            2  the cluster: cannot connect, no such topic or partition, not authorised
+    ├── KafkaError            2  the cluster: cannot connect, no such topic or partition, not
+      authorised
     ├── CorruptLog            2  a record batch fails its CRC or cannot be taken apart
     ├── LogTooLarge           2  what was asked for does not fit in memory
     ├── IncompleteReplay      3  part of the log could not be read; carries the coverage
     ├── ConflictError         2  one event id with two contents, and on_conflict="raise"
     ├── AmountError           2  a sum or difference that exact decimals cannot hold
-    ├── TableError            2  totals given by the user (expected, opening) that cannot be read exactly
+    ├── TableError            2  totals given by the user (expected, opening) that cannot be read
+      exactly
     ├── IdentityError         2  one of the kit's own identities does not hold: a defect in the kit
     ├── SandboxError          2  the sandbox's Kafka cannot start
     └── RunError              2  a run directory or a notebook run that went wrong
@@ -47,8 +49,8 @@ class KafkaError(RecoveryKitError):
     Attributes
     ----------
     layer : str
-        What failed, where one layer did: ``"name lookup"``, ``"TCP"``, ``"TLS"``, ``"SASL"``, ``"Kafka"``, ``"ACL"`` or
-        ``"topic"``; else empty.
+        What failed, where one layer did: ``"name lookup"``, ``"TCP"``, ``"TLS"``, ``"SASL"``,
+        ``"Kafka"``, ``"ACL"`` or ``"topic"``; else empty.
     """
 
     def __init__(self, message: str, *, layer: str = "") -> None:

@@ -1,4 +1,7 @@
-"""history(): runs side by side. What is new, resolved, persisting; how divergences and coverage go over time."""
+"""history(): runs side by side.
+
+What is new, resolved, persisting; how divergences and coverage go over time.
+"""
 
 from __future__ import annotations
 
@@ -73,18 +76,19 @@ class History:
     Attributes
     ----------
     runs : pandas.DataFrame
-        A row a run directory: run (its name), started, seconds, exit_code, state ("compared", or why it is not),
-        verdict (of its replay), delivered (messages), keys, divergent (keys to look at), net_difference,
-        absolute_difference, and against the compared run before it the number of keys that are new, persisting and
-        resolved, with their amounts: the absolute differences now, or, of the resolved ones, before. Null where there
-        is none. Runs that are not whole come last.
+        A row a run directory: run (its name), started, seconds, exit_code, state ("compared", or
+        why it is not), verdict (of its replay), delivered (messages), keys, divergent (keys to look
+        at), net_difference, absolute_difference, and against the compared run before it the number
+        of keys that are new, persisting and resolved, with their amounts: the absolute differences
+        now, or, of the resolved ones, before. Null where there is none. Runs that are not whole
+        come last.
     changes : pandas.DataFrame
-        The last compared run against the one before it, a row a key that diverges in either: key, change ("new",
-        "persisting", "resolved"), before, now (expected - recovered; null where the key did not diverge), moved (now -
-        before); new ones first, then by size.
+        The last compared run against the one before it, a row a key that diverges in either: key,
+        change ("new", "persisting", "resolved"), before, now (expected - recovered; null where the
+        key did not diverge), moved (now - before); new ones first, then by size.
     coverage : pandas.DataFrame
-        What each whole run read, a row a partition: run, topic, partition, verdict, log_start, start, end, delivered,
-        removed, lost, unread.
+        What each whole run read, a row a partition: run, topic, partition, verdict, log_start,
+        start, end, delivered, removed, lost, unread.
     source : str
         The topic.
     notes : tuple of str
@@ -106,7 +110,10 @@ class History:
         rows = [_show.text_card(self._title(), self._facts(), self.notes), ""]
         for run in self.runs.tail(20).to_dict("records"):
             code = "–" if pd.isna(run["exit_code"]) else run["exit_code"]
-            size = f"{_show.number(run['divergent']):>7} divergent  {_money(run['absolute_difference']):>18}"
+            size = (
+                f"{_show.number(run['divergent']):>7} divergent  "
+                f"{_money(run['absolute_difference']):>18}"
+            )
             rows.append(
                 f"  {_show.shorten(run['run'], 24):<24}  exit {code:>3}  {size}  {run['state']}"
             )
@@ -128,7 +135,10 @@ class History:
         return _show.html_card(self._title(), self._facts(), tables, self.notes)
 
     def _title(self) -> str:
-        return f"History of {self.source}: {len(self.runs):,} runs, {len(self.compared):,} of them compared"
+        return (
+            f"History of {self.source}: {len(self.runs):,} runs, {len(self.compared):,} of them "
+            "compared"
+        )
 
     def _facts(self) -> _show.Facts:
         compared = self.compared
@@ -139,7 +149,8 @@ class History:
             ("last compared run", f"{last['run']}, exit code {last['exit_code']}"),
             (
                 "divergent keys",
-                f"{last['divergent']:,}, {_money(last['absolute_difference'])} in absolute differences",
+                f"{last['divergent']:,}, {_money(last['absolute_difference'])} in absolute "
+                "differences",
             ),
         ]
         if len(compared) > 1:
@@ -156,15 +167,16 @@ def history(folder: str | Path = "", *, topic: str = "") -> History:
     Parameters
     ----------
     folder : path
-        Its folders are run directories, as ``recovery-kit run`` leaves them. Empty: an example, in which the demo's
-        simulated incident is looked at every hour.
+        Its folders are run directories, as ``recovery-kit run`` leaves them. Empty: an example, in
+        which the demo's simulated incident is looked at every hour.
     topic : str
         Look at the runs over this topic. Not given: that of the newest whole run.
 
     Returns
     -------
     History
-        Runs that are not whole, failed, or are of another log are listed with the reason, and compared with nothing.
+        Runs that are not whole, failed, or are of another log are listed with the reason, and
+        compared with nothing.
 
     Raises
     ------
@@ -258,7 +270,10 @@ def _identity(told: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _compare(runs: list[dict[str, Any]]) -> pa.Table:
-    """Fill in what changed from each run to the next; the last step's changes, key by key, come back."""
+    """Fill in what changed from each run to the next.
+
+    The last step's changes, key by key, come back.
+    """
     tables = [_divergences(run["path"]) for run in runs]
     kind = _money_type(table["difference"].type.scale for table in tables)
     changes = None
@@ -337,7 +352,10 @@ def _notes(whole: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]) -> I
     if len(compared) > 1:
         one, other = (run["manifest"]["parameters"] for run in compared[-2:])
         if moved := [name for name in _TOLD if one.get(name) != other.get(name)]:
-            yield f"the last two compared runs differ in {', '.join(moved)}, which may itself make differences"
+            yield (
+                f"the last two compared runs differ in {', '.join(moved)}, which may itself make "
+                "differences"
+            )
 
 
 def _money(amount: Any) -> str:

@@ -25,7 +25,8 @@ class FailOn:
     amount : decimal.Decimal or None
         Exit code 1 where the absolute differences sum to at least so much, in the log's own unit.
     incomplete : bool
-        Exit code 3 where the replay is not complete. Without ``allow_incomplete`` it ends with 3 in any case.
+        Exit code 3 where the replay is not complete. Without ``allow_incomplete`` it ends with 3 in
+        any case.
     """
 
     keys: int | None = 1
@@ -40,7 +41,9 @@ class FailOn:
 
 
 def fail_on(thresholds: Sequence[str]) -> FailOn:
-    """Read thresholds as a command line gives them: only what is named fails a run; none named is the default.
+    """Read thresholds as a command line gives them: only what is named fails a run.
+
+    None named is the default.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Logging for unattended runs: lines on standard error, kafka-python quiet, no secret at any level."""
+"""Logging for unattended runs: lines on standard error, kafka-python quiet, no secret at any
+level.
+"""
 
 from __future__ import annotations
 

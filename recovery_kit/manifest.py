@@ -1,4 +1,5 @@
-"""manifest.json, the audit trail of a run: what ran, on what, by whom, what it left, and how it ended.
+"""manifest.json, the audit trail of a run: what ran, on what, by whom, what it left, and how it
+ended.
 
 It is written last, so a folder without one holds no whole run, whatever else lies there.
 """
@@ -57,7 +58,10 @@ def begun(settings: Settings) -> dict[str, Any]:
 
 
 def inputs(settings: Settings) -> list[dict[str, Any]]:
-    """The files that a run reads besides the log: ``parameter``, ``path``, ``bytes``, ``sha256``; these two None where there is none."""
+    """The files that a run reads besides the log: ``parameter``, ``path``, ``bytes``, ``sha256``.
+
+    These two None where there is none.
+    """
     found = []
     for name in _INPUTS:
         if path := getattr(settings, name):
@@ -67,7 +71,9 @@ def inputs(settings: Settings) -> list[dict[str, Any]]:
 
 
 def outputs(folder: Path, files: Iterable[Path]) -> list[dict[str, Any]]:
-    """What a run left, a row a file: ``file``, ``bytes``, ``sha256``, and the ``rows`` of a Parquet file."""
+    """What a run left, a row a file: ``file``, ``bytes``, ``sha256``, and the ``rows`` of a Parquet
+    file.
+    """
     found = []
     for path in files:
         name = path.relative_to(folder).as_posix()
@@ -78,7 +84,9 @@ def outputs(folder: Path, files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def captured(folder: Path) -> dict[str, Any]:
-    """What a run read of the log: ``replay`` (source, verdict, window) and ``coverage``, a row a partition with its offsets."""
+    """What a run read of the log: ``replay`` (source, verdict, window) and ``coverage``, a row a
+    partition with its offsets.
+    """
     step = folder / "steps" / "replay"
     if (step / "step.json").exists():
         facts = read_json(step / "step.json")["facts"]
@@ -91,7 +99,10 @@ def captured(folder: Path) -> dict[str, Any]:
 
 
 def code_state() -> dict[str, Any]:
-    """The kit's ``version``, and in a checkout its ``commit`` and whether it is ``clean``; None where that cannot be told."""
+    """The kit's ``version``, and in a checkout its ``commit`` and whether it is ``clean``.
+
+    None where that cannot be told.
+    """
     root = Path(__file__).parent.parent
     commit, changes = (
         _git(root, "rev-parse", "HEAD"),
@@ -129,7 +140,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def altered(folder: Path, manifest: Mapping[str, Any], *names: str) -> list[str]:
-    """Those of a run's files that are no longer what the run left; all of them are looked at when none is named."""
+    """Those of a run's files that are no longer what the run left.
+
+    All of them are looked at when none is named.
+    """
     told = {row["file"]: row["sha256"] for row in manifest["outputs"]}
     look = names or tuple(told)
     return [

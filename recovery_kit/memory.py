@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from recovery_kit.payload import Read
 
 AFTER = 1.3
-"""What the steps after the replay take besides, as a multiple of the events' bytes. Dedup and totals take 0.2, at their peak
-less what the process held before, of 10.3 million events of 113 bytes; `Dedup.unique`, which a run directory and charts
-ask for, is a copy."""
+"""What the steps after the replay take besides, as a multiple of the events' bytes.
+
+Dedup and totals take 0.2, at their peak less what the process held before, of 10.3 million events
+of 113 bytes; `Dedup.unique`, which a run directory and charts ask for, is a copy."""
 
 ROW = 600
 """Bytes that a reject or a tombstone takes, as Python objects, besides its value."""
@@ -28,7 +29,9 @@ SAMPLE = 0.05
 """Nothing is said of the whole before what was kept has this share of what there is room for."""
 
 SAME = 10_000
-"""A partition of which not many more offsets than these have been read is taken to be like all of them together."""
+"""A partition of which not many more offsets than these have been read is taken to be like all of
+them together.
+"""
 
 
 class Room(NamedTuple):
@@ -39,7 +42,9 @@ class Room(NamedTuple):
 
 
 def room() -> Room:
-    """What there is room for: what the machine has, a control group (a container's) allows, or the address space."""
+    """What there is room for: what the machine has, a control group (a container's) allows, or the
+    address space.
+    """
     import psutil
 
     found = [
@@ -53,7 +58,8 @@ def room() -> Room:
     return min(found)
 
 
-# The limit, the use, and what of it the kernel takes back when it must: pages of files that were not used of late.
+# The limit, the use, and what of it the kernel takes back when it must: pages of files that were
+# not used of late.
 _FILES = {
     "": ("memory.max", "memory.current", "inactive_file"),
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -63,9 +69,12 @@ _FILES = {
 def control_groups(
     own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[Room]:
-    """What each control group that this process is in, or that holds such a one, leaves; of version 1 or 2.
+    """What each control group that this process is in, or that holds such a one, leaves.
 
-    Limits of Linux's cgroups: a container has its own, a scheduler's job too. One without a limit is left out.
+    Of version 1 or 2.
+
+    Limits of Linux's cgroups: a container has its own, a scheduler's job too. One without a limit
+    is left out.
     """
     for line in own.read_text().splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
@@ -73,11 +82,13 @@ def control_groups(
             base, names = mounted / controller, _FILES[controller]
             group = base / path.lstrip("/")
             for folder in (g for g in (group, *group.parents) if g.is_relative_to(base)):
-                # In a container the path is often the host's, and only the mounted folder itself is there.
+                # In a container the path is often the host's, and only the mounted folder itself is
+                # there.
                 if (free := _left(folder, *names)) is not None:
                     yield Room(
                         free,
-                        "what the memory limit of its control group (of a container, or a job) leaves",
+                        "what the memory limit of its control group (of a container, or a job) "
+                        "leaves",
                     )
 
 
@@ -99,7 +110,9 @@ def size(read: Read) -> int:
 
 
 class Part(NamedTuple):
-    """How far one partition has been read: offsets behind, offsets ahead, bytes of what was kept."""
+    """How far one partition has been read: offsets behind, offsets ahead, bytes of what was
+    kept.
+    """
 
     done: int
     ahead: int
@@ -107,7 +120,9 @@ class Part(NamedTuple):
 
 
 def to_come(parts: Iterable[Part]) -> int:
-    """Bytes that the offsets ahead will take, going by what was kept of those behind, partition by partition."""
+    """Bytes that the offsets ahead will take, going by what was kept of those behind, partition by
+    partition.
+    """
     parts = list(parts)
     done = sum(p.done for p in parts)
     usual = sum(p.kept for p in parts) / done if done else 0.0
@@ -124,8 +139,8 @@ class Watch:
     kept : mapping of str to int
         Bytes kept so far, by ``str(span)``; brought forward by the read.
     until : bool
-        Whether the events wanted end at a time. How many of those ahead are older than it cannot be known, so none is
-        counted: only what is there already must leave room for the steps after.
+        Whether the events wanted end at a time. How many of those ahead are older than it cannot be
+        known, so none is counted: only what is there already must leave room for the steps after.
     room : callable
         Tells what there is room for.
     """
@@ -142,7 +157,9 @@ class Watch:
         self._next = EVERY
 
     def step(self) -> None:
-        """Raise LogTooLarge where what was kept, and what is to come at the same rate, will not fit."""
+        """Raise LogTooLarge where what was kept, and what is to come at the same rate, will not
+        fit.
+        """
         kept = sum(self._kept.values())
         if kept < self._next:
             return
@@ -168,10 +185,12 @@ class Watch:
         )
         fewer = "fewer partitions at a time (partitions), " if len(parts) > 1 else ""
         return (
-            f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of {done + ahead:,} offsets, and "
-            f"what is kept of them takes {_bytes(kept)}, {kept / delivered:,.0f} bytes a message; {what} would take "
-            f"{_bytes(need)} more, and there are {_bytes(found.free)}: {found.limit}. Read a shorter window (since and until; "
-            f"totals of a log without its head need opening), {fewer}or use a machine with more memory"
+            f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of "
+            f"{done + ahead:,} offsets, and what is kept of them takes {_bytes(kept)}, "
+            f"{kept / delivered:,.0f} bytes a message; {what} would take {_bytes(need)} more, and "
+            f"there are {_bytes(found.free)}: {found.limit}. Read a shorter window (since and "
+            f"until; totals of a log without its head need opening), {fewer}or use a machine with "
+            "more memory"
         )
 
 

@@ -1,4 +1,6 @@
-"""What machines read of a run: metrics.prom, for Prometheus' textfile collector, and one line of JSON, for log collectors."""
+"""What machines read of a run: metrics.prom, for Prometheus' textfile collector, and one line of
+JSON, for log collectors.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def exposition(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     manifest, summary : mapping
-        What ``manifest.json`` and ``summary.json`` hold; an empty summary where the run did not come so far.
+        What ``manifest.json`` and ``summary.json`` hold; an empty summary where the run did not
+        come so far.
     """
     topic = manifest["parameters"]["topic"]
     lines = []
@@ -52,7 +55,10 @@ def exposition(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 
 
 def json_line(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """A run as one line of JSON, amounts as text. No key is in it: logs go further than a run directory does."""
+    """A run as one line of JSON, amounts as text.
+
+    No key is in it: logs go further than a run directory does.
+    """
     names = ("exit_code", "error", "started", "ended", "seconds", "by", "host", "fail_on", "code")
     found = {n: v for n, v in summary.get("reconciliation", {}).items() if n != "largest_key"}
     told = {

@@ -1,7 +1,8 @@
 """Message bytes to typed columns, in bulk; what cannot be read becomes a reject, with the reason.
 
-Two readers stand behind one door. The compiled scan (`kernels.scan`) takes every plain message at some 10 million a
-second and hands each other one to the exact reader (`_exact`), which is the law and gives the reasons.
+Two readers stand behind one door. The compiled scan (`kernels.scan`) takes every plain message at
+some 10 million a second and hands each other one to the exact reader (`_exact`), which is the law
+and gives the reasons.
 """
 
 from __future__ import annotations
@@ -128,8 +129,9 @@ class Reader:
     ----------
     schema : EventSchema
     since, until : int, optional
-        Keep events whose own time is at or after ``since`` and before ``until``, in ms since the epoch. Rejects and
-        tombstones are kept whatever their time, for theirs cannot be known for certain.
+        Keep events whose own time is at or after ``since`` and before ``until``, in ms since the
+        epoch. Rejects and tombstones are kept whatever their time, for theirs cannot be known for
+        certain.
     """
 
     def __init__(
@@ -172,7 +174,8 @@ class Reader:
         Returns
         -------
         Read
-            The events as a RecordBatch with the columns of ``EventSchema.arrow_types``, in offset order.
+            The events as a RecordBatch with the columns of ``EventSchema.arrow_types``, in offset
+            order.
         """
         kernels, state, m, n = load(), self._state.copy(), messages, len(messages)
         arrays = [
@@ -207,7 +210,10 @@ class Reader:
     def _make_room(
         self, state: Ints, n: int, value_bytes: int, key_bytes: int
     ) -> dict[int, np.ndarray]:
-        """Arrays for n rows, by their place in the state; those of unknown length are used again by the next read."""
+        """Arrays for n rows, by their place in the state.
+
+        Those of unknown length are used again by the next read.
+        """
         room = self._room
         columns: dict[int, np.ndarray] = {
             at.ID_STARTS: np.empty(n + 1, np.int64),
@@ -238,7 +244,9 @@ class Reader:
         return found
 
     def _numbers(self, number: int, rows: int) -> pa.Array:
-        """An int32 column that holds one number: all batches share one array, which costs nothing."""
+        """An int32 column that holds one number: all batches share one array, which costs
+        nothing.
+        """
         found = self._same.get(number)
         if found is None or len(found) < rows:
             found = self._same[number] = column(np.full(rows, number, np.int32))

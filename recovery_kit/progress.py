@@ -37,7 +37,8 @@ class Progress:
     def waiting(self, seconds: float, what: str) -> None:
         """Tell what has been waited for, and for how long."""
         self.say(
-            f"waiting for {what} for {seconds:.0f} s; it gives up after {self.timeout:.0f} s without progress"
+            f"waiting for {what} for {seconds:.0f} s; it gives up after {self.timeout:.0f} s "
+            "without progress"
         )
 
     def step(self) -> None:

@@ -1,7 +1,8 @@
-"""Keys and ids replaced by tokens right after they are read, so that nothing later can tell whose they are.
+"""Keys and ids replaced by tokens right after they are read, so that nothing later can tell whose
+they are.
 
-A token is an HMAC-SHA-256 under a key from the environment: the same key gives the same token in every run, so that
-runs can be compared, and without the key nobody can try names until one fits.
+A token is an HMAC-SHA-256 under a key from the environment: the same key gives the same token in
+every run, so that runs can be compared, and without the key nobody can try names until one fits.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Pseudonyms:
 
     @property
     def about(self) -> dict[str, str]:
-        """What to replace, and a name for the key that does not tell it: runs under one key can be compared."""
+        """What to replace, and a name for the key that does not tell it: runs under one key can be
+        compared.
+        """
         return {"what": ",".join(self.what), "key": self._hash(b"fingerprint")[:8]}
 
     def token(self, kind: str, data: bytes) -> str:
@@ -98,8 +101,8 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
     Raises
     ------
     ParameterError
-        Something else is named than keys and ids, the environment holds no key or a short one, or the lookup file
-        would lie in the run directory.
+        Something else is named than keys and ids, the environment holds no key or a short one, or
+        the lookup file would lie in the run directory.
     """
     what = tuple(word.strip() for word in settings.pseudonymize.split(",") if word.strip())
     if not what:
@@ -118,8 +121,9 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
     if len(secret) < _SHORTEST:
         found = f"is {len(secret)} characters long" if secret else "is not set"
         raise ParameterError(
-            f"pseudonymize needs a secret key, but {VARIABLE} {found} in the environment; expected at least {_SHORTEST} "
-            "characters. Make one with `openssl rand -hex 32`, and keep it: the same key gives the same tokens"
+            f"pseudonymize needs a secret key, but {VARIABLE} {found} in the environment; expected "
+            f"at least {_SHORTEST} characters. Make one with `openssl rand -hex 32`, and keep it: "
+            "the same key gives the same tokens"
         )
     lookup = Path(settings.pseudonym_lookup) if settings.pseudonym_lookup else None
     if (
@@ -128,7 +132,8 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
         and lookup.resolve().is_relative_to(Path(settings.run_dir).resolve())
     ):
         raise ParameterError(
-            "pseudonym_lookup lies in run_dir, which may be passed on; expected a path outside of it"
+            "pseudonym_lookup lies in run_dir, which may be passed on; expected a path outside of "
+            "it"
         )
     return Pseudonyms(tuple(k for k in KINDS if k in what), settings.schema.no_key, lookup, secret)
 
@@ -158,7 +163,8 @@ def table_without_names(read: Callable[[], pa.Table], what: str, given: Pseudony
     Raises
     ------
     TableError
-        It cannot be read exactly. Says where, but not what stands there: an error is written into a notebook, too.
+        It cannot be read exactly. Says where, but not what stands there: an error is written into a
+        notebook, too.
     """
     try:
         table = read()
@@ -168,9 +174,9 @@ def table_without_names(read: Callable[[], pa.Table], what: str, given: Pseudony
             raise
         where = re.search(r", ((?:line|row) [\d,]+)[,:]", told)
         raise TableError(
-            f"{what}{', ' + where[1] if where else ''}: cannot be read exactly. What was found is withheld, for "
-            "pseudonymize is set; to see it, read the file where nothing is kept, with recovery_kit.read_totals or "
-            "read_processed"
+            f"{what}{', ' + where[1] if where else ''}: cannot be read exactly. What was found is "
+            "withheld, for pseudonymize is set; to see it, read the file where nothing is kept, "
+            "with recovery_kit.read_totals or read_processed"
         ) from None
     return _replaced(table, given)
 
@@ -185,7 +191,10 @@ def _replaced(table: pa.Table, given: Pseudonyms) -> pa.Table:
 
 
 def _emptied(frame: pd.DataFrame, given: Pseudonyms) -> pd.DataFrame:
-    """Rejects or tombstones without their bytes; a message key may be a key, and has the same token then."""
+    """Rejects or tombstones without their bytes.
+
+    A message key may be a key, and has the same token then.
+    """
     table = pa.Table.from_pandas(frame, preserve_index=False)
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
     for name in ("value", "headers"):

@@ -1,4 +1,6 @@
-"""What a run keeps in its directory, by name: cleared before the next run there, and deleted on demand."""
+"""What a run keeps in its directory, by name: cleared before the next run there, and deleted on
+demand.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ def purge(folder: Path) -> list[str]:
     """
     if not is_run(folder):
         raise RunError(
-            f"{folder} is no run directory: nothing in it says that a run was made there. Nothing was deleted"
+            f"{folder} is no run directory: nothing in it says that a run was made there. Nothing "
+            "was deleted"
         )
     with alone(folder):
         clear(folder)
@@ -69,7 +72,9 @@ def purge(folder: Path) -> list[str]:
 
 
 def kept(folder: Path) -> list[Path]:
-    """The files of a run, but its manifest, by name: what else lies in the folder is somebody else's."""
+    """The files of a run, but its manifest, by name: what else lies in the folder is somebody
+    else's.
+    """
     steps = (
         path for step in (folder / "steps").glob("*/step.json") for path in step.parent.iterdir()
     )
@@ -95,12 +100,14 @@ def refuse_foreign(folder: Path) -> None:
     Raises
     ------
     RunError
-        No run was ever made in this folder, but it holds something of a name that a run would write.
+        No run was ever made in this folder, but it holds something of a name that a run would
+        write.
     """
     for name in () if is_run(folder) else (manifest.NAME, *_FOLDERS, *_FILES):
         if (folder / name).exists():
             raise RunError(
-                f"{folder} holds {name}, but no run was made there, and a run would replace it. Name another run_dir"
+                f"{folder} holds {name}, but no run was made there, and a run would replace it. "
+                "Name another run_dir"
             )
 
 

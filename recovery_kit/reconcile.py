@@ -28,7 +28,9 @@ STATUSES = (
 )
 
 COUNTERS = ("events", "added", "subtracted")
-"""What is compared beside the total where the expected side has it, for a missing +x and a missing -x cancel."""
+"""What is compared beside the total where the expected side has it, for a missing +x and a missing
+-x cancel.
+"""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -38,20 +40,22 @@ class Reconciliation:
     Attributes
     ----------
     table : DataFrame or Table
-        A row a key of either side, sorted by key: ``key``, ``expected``, ``recovered`` (null where a side lacks
-        the key), ``difference`` (expected - recovered, a side that lacks the key counting as 0), ``status``: one
-        of ``"matched"``, ``"diverged"``, ``"missing from expected"`` (only the log has the key), ``"unknown to the
-        log"`` (only the expected side has it), ``"indeterminate"`` (the log was not read whole, so neither matched
-        nor diverged can be said) or ``"not compared"`` (no expected totals were given; the difference is null).
-        Where expected has events, added or subtracted, then also
-        ``expected_events``, ``events`` and so on, and ``differs``: the names of what differs.
+        A row a key of either side, sorted by key: ``key``, ``expected``, ``recovered`` (null where
+        a side lacks the key), ``difference`` (expected - recovered, a side that lacks the key
+        counting as 0), ``status``: one of ``"matched"``, ``"diverged"``, ``"missing from
+        expected"`` (only the log has the key), ``"unknown to the log"`` (only the expected side has
+        it), ``"indeterminate"`` (the log was not read whole, so neither matched nor diverged can be
+        said) or ``"not compared"`` (no expected totals were given; the difference is null). Where
+        expected has events, added or subtracted, then also ``expected_events``, ``events`` and so
+        on, and ``differs``: the names of what differs.
     summary : dict
-        ``keys``, ``statuses`` (status to count), ``divergent`` (the rows of ``divergences``); over all keys the
-        sums ``expected``, ``recovered``, ``net_difference``, ``absolute_difference``, ``expected_above`` and
-        ``expected_below`` (the positive and the negative differences; they add up to the net one); of the
-        divergences ``largest_difference`` with ``largest_key``, ``median_difference`` and ``p90_difference``
-        (absolute, by nearest rank, so that each is a difference that occurs); ``tolerance``, ``verdict``. Counts
-        are int, amounts exact Decimals; None where there is nothing to tell of.
+        ``keys``, ``statuses`` (status to count), ``divergent`` (the rows of ``divergences``); over
+        all keys the sums ``expected``, ``recovered``, ``net_difference``, ``absolute_difference``,
+        ``expected_above`` and ``expected_below`` (the positive and the negative differences; they
+        add up to the net one); of the divergences ``largest_difference`` with ``largest_key``,
+        ``median_difference`` and ``p90_difference`` (absolute, by nearest rank, so that each is a
+        difference that occurs); ``tolerance``, ``verdict``. Counts are int, amounts exact Decimals;
+        None where there is nothing to tell of.
     tolerance : decimal.Decimal
         The largest absolute difference that counts as none.
     verdict : str or None
@@ -65,7 +69,9 @@ class Reconciliation:
 
     @property
     def divergences(self) -> Any:
-        """The rows to look at, largest absolute difference first: all but matched ones and those that would match."""
+        """The rows to look at, largest absolute difference first: all but matched ones and those
+        that would match.
+        """
         table, back = _frames.opened(self.table, what="table")
         return back(_divergent(table, self.tolerance))
 
@@ -79,7 +85,10 @@ class Reconciliation:
     def _title(self) -> str:
         if self.summary["statuses"]["not compared"]:
             return f"Recovered totals of {self.summary['keys']:,} keys, compared with nothing"
-        return f"Reconciliation: {self.summary['divergent']:,} of {self.summary['keys']:,} keys diverge"
+        return (
+            f"Reconciliation: {self.summary['divergent']:,} of {self.summary['keys']:,} keys "
+            "diverge"
+        )
 
     def _facts(self) -> Facts:
         said = self.summary
@@ -110,8 +119,8 @@ class Reconciliation:
         if self.verdict in (None, "complete"):
             return []
         return [
-            f"The replay is not complete, but {self.verdict}: recovered totals lack what was not read, "
-            f"so no key can be called matched or diverged"
+            f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
+            "read, so no key can be called matched or diverged"
         ]
 
 
@@ -125,12 +134,14 @@ def reconcile(
     totals : Totals
         What ``totals`` worked out from the log.
     expected : DataFrame, Table, Totals, str, Path or None
-        What the system of record holds; None compares nothing and gives the recovered totals. Whatever ``read_totals`` takes. Where it also has ``events``, ``added`` or
-        ``subtracted`` these are compared too: counts exactly, amounts within the tolerance.
+        What the system of record holds; None compares nothing and gives the recovered totals.
+        Whatever ``read_totals`` takes. Where it also has ``events``, ``added`` or ``subtracted``
+        these are compared too: counts exactly, amounts within the tolerance.
     tolerance : int, decimal.Decimal or str
         The largest absolute difference that counts as none, in the log's own unit.
     replay : Replay, optional
-        Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or diverged.
+        Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or
+        diverged.
 
     Returns
     -------
@@ -140,11 +151,13 @@ def reconcile(
     Raises
     ------
     ParameterError
-        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, or ``replay`` has no verdict.
+        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, or ``replay``
+        has no verdict.
     TableError
         When ``expected`` cannot be read exactly.
     AmountError
-        When the two sides' amounts, aligned to the larger number of decimals, do not fit an exact decimal.
+        When the two sides' amounts, aligned to the larger number of decimals, do not fit an exact
+        decimal.
     """
     if not isinstance(totals, Totals):
         raise ParameterError(
@@ -202,13 +215,17 @@ def _tolerance(given: object) -> Decimal:
         exact = None
     if exact is None or not exact.is_finite() or exact < 0:
         raise ParameterError(
-            f"tolerance is {given!r}; expected 0 or more, exactly: a whole number, a Decimal, or text such as '0.05'"
+            f"tolerance is {given!r}; expected 0 or more, exactly: a whole number, a Decimal, or "
+            "text such as '0.05'"
         )
     return exact
 
 
 def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
-    """The tolerance as a literal; cut to the scale, which changes no comparison, for differences are multiples of it."""
+    """The tolerance as a literal.
+
+    Cut to the scale, which changes no comparison, for differences are multiples of it.
+    """
     context = Context(prec=120, rounding=ROUND_FLOOR)
     most = Decimal(10**_frames.DIGITS - 1).scaleb(-scale, context)
     return _frames.exactly(
@@ -217,7 +234,10 @@ def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
 
 
 def _common_scale(ours: Table, theirs: Table) -> int:
-    """Find the larger number of decimals of the two sides; refuse amounts that do not fit 38 digits with it."""
+    """Find the larger number of decimals of the two sides.
+
+    Refuse amounts that do not fit 38 digits with it.
+    """
     scale, rows = 0, 0
     extremes: list[Decimal | None] = []
     for side in (ours, theirs):

@@ -15,7 +15,8 @@ _AT_ONCE = 1 << 18
 
 
 def repeated(texts: pa.ChunkedArray) -> np.ndarray:
-    """Rows whose text stands, or, by a chance of some 2**-64 for each pair, may stand, in another row too.
+    """Rows whose text stands, or, by a chance of some 2**-64 for each pair, may stand, in another
+    row too.
 
     Parameters
     ----------
@@ -25,12 +26,14 @@ def repeated(texts: pa.ChunkedArray) -> np.ndarray:
     Returns
     -------
     int64 array
-        Row numbers, ascending. Every copy of every repeated text is among them; the caller compares the texts.
+        Row numbers, ascending. Every copy of every repeated text is among them; the caller compares
+        the texts.
 
     Notes
     -----
-    Each text becomes a hash of 64 bits, seeded afresh so that nobody can prepare texts that collide; what sorting brings
-    together is looked for. 16 bytes a row at the peak, and some 50 where every text repeats; the time of a sort of 64-bit numbers.
+    Each text becomes a hash of 64 bits, seeded afresh so that nobody can prepare texts that
+    collide; what sorting brings together is looked for. 16 bytes a row at the peak, and some 50
+    where every text repeats; the time of a sort of 64-bit numbers.
     """
     hashes = np.empty(len(texts), np.uint64)
     seed = secrets.randbits(62)

@@ -1,4 +1,6 @@
-"""replay(): the one way in. From a log to the events table, with the coverage that says whether it is whole."""
+"""replay(): the one way in. From a log to the events table, with the coverage that says whether it
+is whole.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +41,19 @@ class Replay:
     Attributes
     ----------
     events : pandas.DataFrame
-        One row a delivered event inside the window, ordered by topic, partition and offset; columns as in
-        `EventSchema.arrow_types`.
+        One row a delivered event inside the window, ordered by topic, partition and offset; columns
+        as in `EventSchema.arrow_types`.
     rejects : pandas.DataFrame
-        Messages that could not be read: topic, partition, offset, time, reason, key, value, headers (as bytes).
+        Messages that could not be read: topic, partition, offset, time, reason, key, value, headers
+        (as bytes).
     tombstones : pandas.DataFrame
         Messages with a null value: topic, partition, offset, time, key, headers.
     coverage : pandas.DataFrame
-        One row a partition. Offsets: log_start, start, end, position, high_watermark, log_start_after. Counts of
-        offsets: delivered + control + aborted + removed + lost + unread = end - start. Counts of delivered messages:
-        events + outside + rejects + tombstones = delivered. behind_open_transaction: records between the last stable
-        offset and the high watermark. verdict ("not read" where an `IncompleteReplay` came before the end).
+        One row a partition. Offsets: log_start, start, end, position, high_watermark,
+        log_start_after. Counts of offsets: delivered + control + aborted + removed + lost + unread
+        = end - start. Counts of delivered messages: events + outside + rejects + tombstones =
+        delivered. behind_open_transaction: records between the last stable offset and the high
+        watermark. verdict ("not read" where an `IncompleteReplay` came before the end).
     verdict : str
         The worst of the partitions': "complete", "truncated", "raced", "compacted" or "timed out".
     schema : EventSchema
@@ -73,7 +77,10 @@ class Replay:
 
     @property
     def arrow(self) -> pa.Table:
-        """The events as Arrow columns, as they were read; a process that asks for no other table is not held up by pandas."""
+        """The events as Arrow columns, as they were read.
+
+        A process that asks for no other table is not held up by pandas.
+        """
         held = self.__dict__["_events"]
         return (
             held if isinstance(held, pa.Table) else pa.Table.from_pandas(held, preserve_index=False)
@@ -147,23 +154,25 @@ def replay(
 ) -> Replay:
     """Read a log from its start, or a window of it, into columns.
 
-    The end of each partition is captured once, at the start; what is written later is left out exactly there. Joins no
-    consumer group and commits nothing. Reads committed records only.
+    The end of each partition is captured once, at the start; what is written later is left out
+    exactly there. Joins no consumer group and commits nothing. Reads committed records only.
 
     Parameters
     ----------
     topic : str or list of str
         One topic, or several (a retry or dead-letter topic beside the main one).
     bootstrap_servers : str or list of str, optional
-        ``host:port``, several joined by commas. Not given: ``bootstrap.servers`` of ``client_config``.
+        ``host:port``, several joined by commas. Not given: ``bootstrap.servers`` of
+        ``client_config``.
     schema : EventSchema, optional
         How to read a message; ``EventSchema()`` reads ``{"id": "e1", "type": "add", "value": 5}``.
     client_config : path, optional
         A client.properties file with the connection's security settings.
     since, until : optional
-        The window, from ``since`` to before ``until``. A time (ISO 8601 with a zone, or a pandas Timestamp with one)
-        cuts by the events' own time; a mapping of partition, or (topic, partition), to an offset cuts by place in the
-        log. A time window still reads the whole log and filters, for timestamps in a log are not in order.
+        The window, from ``since`` to before ``until``. A time (ISO 8601 with a zone, or a pandas
+        Timestamp with one) cuts by the events' own time; a mapping of partition, or (topic,
+        partition), to an offset cuts by place in the log. A time window still reads the whole log
+        and filters, for timestamps in a log are not in order.
     partitions : list of int, optional
         Read these partitions only.
     allow_incomplete : bool
@@ -180,7 +189,8 @@ def replay(
     Raises
     ------
     KafkaError
-        Cannot connect, no such topic or partition, not authorised, the log was cut shorter or the topic made anew.
+        Cannot connect, no such topic or partition, not authorised, the log was cut shorter or the
+        topic made anew.
     ParameterError
         A time without a zone, an offset behind the end.
     CorruptLog
@@ -206,7 +216,8 @@ def replay(
         for t, p in (*cut.since_offsets, *cut.until_offsets):
             if p not in found[t].partitions:
                 raise ParameterError(
-                    f"since or until names {t}-{p}; {t!r} has the partitions {sorted(found[t].partitions)}"
+                    f"since or until names {t}-{p}; {t!r} has the partitions "
+                    f"{sorted(found[t].partitions)}"
                 )
         wanted = [
             TopicPartition(t, p)
@@ -238,7 +249,8 @@ def replay(
 
         def on_wait(seconds: float, what: str) -> None:
             tell.waiting(seconds, what)
-            # A topic made anew, or gone, would be waited for in vain; brokers that are coming up may not know it yet.
+            # A topic made anew, or gone, would be waited for in vain; brokers that are coming up
+            # may not know it yet.
             with suppress(LibraryError):
                 changes.same_topics(consumer, found, 1.0, patient=seconds < NEXT_WORD)
 
@@ -266,7 +278,9 @@ def replay(
 
 
 def _read(reader: Reader, found: tuple[Span, Delivery]) -> tuple[int, Read]:
-    """Decode and read what a fetch delivers: how many messages it holds, and what became of them."""
+    """Decode and read what a fetch delivers: how many messages it holds, and what became of
+    them.
+    """
     from recovery_kit.kafka.batches import decode
 
     messages = decode(found[1])
@@ -274,7 +288,9 @@ def _read(reader: Reader, found: tuple[Span, Delivery]) -> tuple[int, Read]:
 
 
 def _look_ahead(consumer: KafkaConsumer, gather: Gather, timeout: float) -> None:
-    """Find the time of the first event still held in each partition, for an error that says where one can begin."""
+    """Find the time of the first event still held in each partition, for an error that says where
+    one can begin.
+    """
     from recovery_kit.kafka import log
 
     deadline = clock.monotonic() + timeout
@@ -300,8 +316,8 @@ def _result(gather: Gather, source: str) -> Replay:
         s for s in gather.spans if gather.window.since_ms is not None and s.log_start > 0 and s.done
     ]:
         gather.notes.append(
-            f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, because the first event "
-            "still held is"
+            f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, "
+            "because the first event still held is"
         )
     types = pa.schema(gather.schema.arrow_types)
     events = pa.Table.from_batches(

@@ -1,4 +1,7 @@
-"""One run: the notebooks, in order, through papermill, into a run directory; what came of it, as an exit code."""
+"""One run: the notebooks, in order, through papermill, into a run directory.
+
+What came of it, as an exit code.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ class Outcome:
     Attributes
     ----------
     exit_code : int
-        0 all matched (or nothing to compare with), 1 divergences, 2 error, 3 replay not complete, 130 interrupted.
+        0 all matched (or nothing to compare with), 1 divergences, 2 error, 3 replay not complete,
+        130 interrupted.
     folder : Path
         The run directory.
     summary : dict
@@ -76,7 +80,8 @@ class Outcome:
                 ("messages", f"{log['delivered']:,}: {counts}"),
                 (
                     "events",
-                    f"{told['unique']:,} unique, {told['redelivered']:,} redelivered, {told['conflicting']:,} conflicting",
+                    f"{told['unique']:,} unique, {told['redelivered']:,} redelivered, "
+                    f"{told['conflicting']:,} conflicting",
                 ),
                 ("keys", f"{r['keys']:,}: {statuses}"),
             ]
@@ -108,9 +113,10 @@ def run(
 ) -> Outcome:
     """Run the notebooks into ``settings.run_dir``.
 
-    Leaves there the executed notebooks, the Parquet of each step, ``divergences.csv``, ``summary.json``,
-    ``report.html``, ``metrics.prom`` and, written last, ``manifest.json``. What an earlier run left there is removed
-    first. SIGTERM ends it as Ctrl-C does, with a manifest that says so.
+    Leaves there the executed notebooks, the Parquet of each step, ``divergences.csv``,
+    ``summary.json``, ``report.html``, ``metrics.prom`` and, written last, ``manifest.json``. What
+    an earlier run left there is removed first. SIGTERM ends it as Ctrl-C does, with a manifest that
+    says so.
 
     Parameters
     ----------
@@ -188,7 +194,9 @@ def _run(
 def _notebooks(
     settings: Settings, folder: Path, cell_timeout: int
 ) -> tuple[int, str, list[dict[str, Any]]]:
-    """Execute the notebooks until one fails: the exit code so far, the error, and how long each one took."""
+    """Execute the notebooks until one fails: the exit code so far, the error, and how long each one
+    took.
+    """
     taken: list[dict[str, Any]] = []
     try:
         for name in NOTEBOOKS:
@@ -209,11 +217,14 @@ def _notebooks(
 def _judged(
     settings: Settings, facts: dict[str, Any], summary: dict[str, Any], fail_on: FailOn
 ) -> tuple[int, str]:
-    """The exit code of notebooks that all came to their end, by what they left and not by that alone."""
+    """The exit code of notebooks that all came to their end, by what they left and not by that
+    alone.
+    """
     if not summary:
         return (
             errors.ERROR,
-            "the notebooks came to their end but left no summary.json: what they did cannot be relied on",
+            "the notebooks came to their end but left no summary.json: what they did cannot be "
+            "relied on",
         )
     if changed := [
         now["parameter"] for now in manifest.inputs(settings) if now not in facts["inputs"]
@@ -226,7 +237,9 @@ def _judged(
 
 
 def _report(folder: Path, facts: dict[str, Any]) -> None:
-    """Draw report.html. A run whose report cannot be drawn is whole all the same: its tables are there."""
+    """Draw report.html. A run whose report cannot be drawn is whole all the same: its tables are
+    there.
+    """
     try:
         from recovery_kit.report import write_report
 
@@ -237,7 +250,9 @@ def _report(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def notebooks_dir() -> Path:
-    """Where the kit's notebooks are: beside the package in a checkout, or where an installed wheel put them."""
+    """Where the kit's notebooks are: beside the package in a checkout, or where an installed wheel
+    put them.
+    """
     places = (
         Path(__file__).parent.parent / "notebooks",
         Path(sys.prefix) / "share" / "recovery-kit" / "notebooks",
@@ -288,7 +303,8 @@ def execute(
     values = {n: v for n, v in settings.to_dict().items() if n in known}
     target = folder / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Over a socket in a folder of its own: a TCP port could be taken between its choice and the kernel's start.
+    # Over a socket in a folder of its own: a TCP port could be taken between its choice and the
+    # kernel's start.
     sockets = Path(
         tempfile.mkdtemp(prefix="rk", dir="/tmp")
     )  # short, for a socket's path has 107 bytes at the most
@@ -332,7 +348,9 @@ def execute(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, which a scheduler ends a run with, interrupt as Ctrl-C does: the kernel ends and the manifest tells."""
+    """Let SIGTERM, which a scheduler ends a run with, interrupt as Ctrl-C does: the kernel ends and
+    the manifest tells.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return

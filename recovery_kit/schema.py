@@ -1,4 +1,6 @@
-"""Which field of a message is the id, type, value, key and time, and what each type does to a total."""
+"""Which field of a message is the id, type, value, key and time, and what each type does to a
+total.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ import pyarrow as pa
 from recovery_kit.errors import SchemaError
 
 DIGITS = 28
-"""Most digits an amount may have, so that sums of 10**9 of them fit in a decimal128 of 38 digits."""
+"""Most digits an amount may have, so that sums of 10**9 of them fit in a decimal128 of 38 digits.
+"""
 
 TIME_UNITS = {"s": 1_000, "ms": 1, "us": -1_000}
 """Epoch units: milliseconds a unit, or, negative, units a millisecond."""
@@ -31,33 +34,38 @@ class EventSchema:
     Parameters
     ----------
     id, type, value : str
-        Names of the payload's fields. A dot reaches into a nested object (``data.amount``); a dot that is
-        part of a name is written ``\.``.
+        Names of the payload's fields. A dot reaches into a nested object (``data.amount``); a dot
+        that is part of a name is written ``\.``.
     key : str, optional
         The payload field that says whose total the event belongs to. Not given: the message key.
     time : str, optional
-        The payload field with the event's own time, an ISO 8601 string or an epoch number. Not given: the
-        record's timestamp.
+        The payload field with the event's own time, an ISO 8601 string or an epoch number. Not
+        given: the record's timestamp.
     decimals : int
         Decimal places of an amount. A value with more is a reject, never rounded.
     effects : mapping of str to int, decimal.Decimal or str
-        What each type does to a total: its value times this factor. A type that is not here is a reject.
+        What each type does to a total: its value times this factor. A type that is not here is a
+        reject.
     time_unit : {"ms", "s", "us"}
         The unit of times that are numbers.
     utc_offset : str, optional
-        The offset, such as ``"+00:00"``, of ISO times written without one. Not given: those are rejects.
+        The offset, such as ``"+00:00"``, of ISO times written without one. Not given: those are
+        rejects.
     no_key : str
-        The key of events that have none: with ``key`` not given and no message key there is one total.
+        The key of events that have none: with ``key`` not given and no message key there is one
+        total.
 
     Raises
     ------
     SchemaError
-        When a name is empty, two fields collide, a factor is not an exact number, or a unit is unknown.
+        When a name is empty, two fields collide, a factor is not an exact number, or a unit is
+        unknown.
 
     Examples
     --------
-    >>> EventSchema(id="meta.id", value="data.amount", key="data.account", effects={"credit": 1, "debit": -1})
-    EventSchema(id='meta.id', value='data.amount', key='data.account', effects={'credit': 1, 'debit': -1})
+    >>> EventSchema(id="meta.id", value="data.amount", key="data.account", effects={"credit": 1,
+      "debit": -1}) EventSchema(id='meta.id', value='data.amount', key='data.account',
+      effects={'credit': 1, 'debit': -1})
     """
 
     id: str = "id"
@@ -90,7 +98,8 @@ class EventSchema:
             raise SchemaError("effects is empty; expected at least one type, such as {'add': 1}")
         if not isinstance(self.no_key, str) or not self.no_key:
             raise SchemaError(
-                f"no_key is {self.no_key!r}; expected the key of events that have none, such as '(all)'"
+                f"no_key is {self.no_key!r}; expected the key of events that have none, such as "
+                "'(all)'"
             )
         for text in (
             self.id,
@@ -117,7 +126,8 @@ class EventSchema:
             for other, name in seen.items():
                 if path[: len(other)] == other or other[: len(path)] == path:
                     raise SchemaError(
-                        f"{name} and {role} both read {'.'.join(path)!r}; each needs a field of its own"
+                        f"{name} and {role} both read {'.'.join(path)!r}; each needs a field of "
+                        "its own"
                     )
             seen[path] = role
 
@@ -133,7 +143,9 @@ class EventSchema:
 
     @property
     def paths(self) -> dict[str, tuple[str, ...]]:
-        """Role to path into the payload, for the roles that are read from there, in a fixed order."""
+        """Role to path into the payload, for the roles that are read from there, in a fixed
+        order.
+        """
         roles = ("id", "type", "value", "key", "time")
         return {
             role: _path(role, name) for role in roles if (name := getattr(self, role)) is not None
@@ -159,7 +171,9 @@ class EventSchema:
 
     @property
     def amount_scale(self) -> int:
-        """Decimals of an effect: those of a value and of a factor together, so that the product is exact."""
+        """Decimals of an effect: those of a value and of a factor together, so that the product is
+        exact.
+        """
         return self.decimals + self.factor_decimals
 
     @property
@@ -186,7 +200,10 @@ class EventSchema:
 
 
 def did_you_mean(wrong: str, known: list[str]) -> str:
-    """Suggest the nearest known name, as the end of an error's sentence; empty when nothing is near."""
+    """Suggest the nearest known name, as the end of an error's sentence.
+
+    Empty when nothing is near.
+    """
     near = difflib.get_close_matches(wrong, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -205,7 +222,8 @@ def _path(role: str, name: str) -> tuple[str, ...]:
 def _factor(name: str, factor: object) -> Decimal:
     if isinstance(factor, bool | float):
         raise SchemaError(
-            f"the effect of {name!r} is {factor!r}; give a whole number or a decimal in quotes, such as '-1'"
+            f"the effect of {name!r} is {factor!r}; give a whole number or a decimal in quotes, "
+            "such as '-1'"
         )
     try:
         exact = Decimal(str(factor))
@@ -213,7 +231,8 @@ def _factor(name: str, factor: object) -> Decimal:
         exact = Decimal("NaN")
     if not exact.is_finite() or abs(exact) >= 10**9 or exact != round(exact, 9):
         raise SchemaError(
-            f"the effect of {name!r} is {factor!r}; expected a number below 10**9 with at most 9 decimals"
+            f"the effect of {name!r} is {factor!r}; expected a number below 10**9 with at most 9 "
+            "decimals"
         )
     return exact
 

@@ -1,4 +1,6 @@
-"""The parameters of a run: one table that notebooks, `recovery-kit run` and the scheduler's file all speak."""
+"""The parameters of a run: one table that notebooks, `recovery-kit run` and the scheduler's file
+all speak.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ def _is(default: Any, help_: str, *, path: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One value for each parameter. Plain types only, with ``""`` for "not given": papermill's help drops others.
+    """One value for each parameter.
 
-    The same name means the same thing in every notebook; each has the ones it needs. Their help stands here, and a
-    test holds the notebooks to it.
+    Plain types only, with ``""`` for "not given": papermill's help drops others.
+
+    The same name means the same thing in every notebook; each has the ones it needs. Their help
+    stands here, and a test holds the notebooks to it.
     """
 
     bootstrap_servers: str = _is(
@@ -241,8 +245,9 @@ class Settings:
 def _unknown(name: str, known: list[str]) -> ParameterError:
     if _SECRET.search(name):
         return ParameterError(
-            f"{name!r} looks like a secret, and a parameter is written into every notebook of a run. Put it into a "
-            "client.properties file that only you can read, and give that file's path as client_config"
+            f"{name!r} looks like a secret, and a parameter is written into every notebook of a "
+            "run. Put it into a client.properties file that only you can read, and give that "
+            "file's path as client_config"
         )
     return ParameterError(f"there is no parameter {name!r}.{did_you_mean(name, known)}")
 
@@ -252,8 +257,9 @@ def _refuse_login(name: str, value: str) -> None:
     query = value.partition("?")[2] if "://" in value else ""
     if _LOGIN.search(value) or _SECRET.search(query):
         raise ParameterError(
-            f"{name} is a URL that holds a login, and a parameter is written into every notebook of a run. Leave the "
-            "login out of it: give it in the environment (for S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+            f"{name} is a URL that holds a login, and a parameter is written into every notebook "
+            "of a run. Leave the login out of it: give it in the environment (for S3, "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         )
 
 

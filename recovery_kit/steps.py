@@ -1,4 +1,6 @@
-"""What notebooks share: a run's steps, kept in a folder as Parquet, each whole or not there at all."""
+"""What notebooks share: a run's steps, kept in a folder as Parquet, each whole or not there at
+all.
+"""
 
 from __future__ import annotations
 
@@ -132,17 +134,22 @@ class Run:
         )
 
     def keep(self, totals: Totals, reconciliation: Reconciliation) -> None:
-        """Write the totals and the divergences where people and other tools find them; nothing without a run directory.
+        """Write the totals and the divergences where people and other tools find them.
 
-        Leaves ``totals.parquet``, ``reconciliation.parquet``, ``divergences.parquet`` and ``divergences.csv``, and
-        ``summary.json``, each written under another name and then renamed.
+        Nothing without a run directory.
+
+        Leaves ``totals.parquet``, ``reconciliation.parquet``, ``divergences.parquet`` and
+        ``divergences.csv``, and ``summary.json``, each written under another name and then renamed.
         """
         if self.folder is None:
             return
         keep_results(self.folder, self.replay(), self.dedup(), totals, reconciliation)
 
     def keep_causes(self, diagnosis: Diagnosis) -> None:
-        """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows; nothing without a run directory."""
+        """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows.
+
+        Nothing without a run directory.
+        """
         if self.folder is not None:
             for name in ("causes", "incidents"):
                 write_whole(
@@ -209,8 +216,9 @@ class Run:
             differ = [n for n in asked if told["about"].get(n) != asked[n]]
             if must_match:
                 raise RunError(
-                    f"{self.folder} holds a {step} with another {', '.join(differ)} than this one names. Use the same "
-                    "parameters, or another run_dir, or run 01_replay first, which reads the log anew"
+                    f"{self.folder} holds a {step} with another {', '.join(differ)} than this one "
+                    "names. Use the same parameters, or another run_dir, or run 01_replay first, "
+                    "which reads the log anew"
                 )
             return None
         frames = {
@@ -234,7 +242,8 @@ class _Stored:
 
 
 def open_run(namespace: Mapping[str, object]) -> Run:
-    """Begin a notebook's work: check its parameters, find or start the demo when no cluster is named.
+    """Begin a notebook's work: check its parameters, find or start the demo when no cluster is
+    named.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Tables that users give: totals by key, and lists of what a system processed, read exactly or refused."""
+"""Tables that users give: totals by key, and lists of what a system processed, read exactly or
+refused.
+"""
 
 from __future__ import annotations
 
@@ -26,26 +28,28 @@ def read_totals(
     Parameters
     ----------
     source : DataFrame, Table, Totals, str or Path
-        A pandas, polars or pyarrow table, what ``totals`` gave, or the path or URL of a ``.csv``, ``.csv.gz``,
-        ``.parquet``, ``.jsonl`` or ``.ndjson`` file in UTF-8.
+        A pandas, polars or pyarrow table, what ``totals`` gave, or the path or URL of a ``.csv``,
+        ``.csv.gz``, ``.parquet``, ``.jsonl`` or ``.ndjson`` file in UTF-8.
     columns : mapping of str to str, optional
-        Our names to the source's, for those that differ: ``{"key": "account", "total": "balance"}``.
+        Our names to the source's, for those that differ: ``{"key": "account", "total":
+        "balance"}``.
     what : str
         What the errors call the table.
 
     Returns
     -------
     pyarrow.Table
-        A row a key, in the source's order: ``key`` (large_string), ``total`` (decimal128 of 38 digits, as many
-        decimals as the source has) and, where the source has them, ``events`` (int64), ``added`` and
-        ``subtracted`` (decimals). Keys are text as it stands: ``0012`` stays ``0012``.
+        A row a key, in the source's order: ``key`` (large_string), ``total`` (decimal128 of 38
+        digits, as many decimals as the source has) and, where the source has them, ``events``
+        (int64), ``added`` and ``subtracted`` (decimals). Keys are text as it stands: ``0012`` stays
+        ``0012``.
 
     Raises
     ------
     TableError
-        When there is no such file, no row or no such column, when a key is missing or stands twice, when an amount
-        is a float, not a plain number or longer than 38 digits; names the file, the row (of a CSV or JSON-lines
-        file, the line; the header is line 1) and the column.
+        When there is no such file, no row or no such column, when a key is missing or stands twice,
+        when an amount is a float, not a plain number or longer than 38 digits; names the file, the
+        row (of a CSV or JSON-lines file, the line; the header is line 1) and the column.
     ParameterError
         When ``columns`` names a column that the kit does not know.
     """
@@ -83,14 +87,15 @@ def read_processed(source: Any, *, columns: Mapping[str, str] | None = None) -> 
     source : DataFrame, Table, str or Path
         As for ``read_totals``.
     columns : mapping of str to str, optional
-        Our names to the source's, for those that differ: ``{"event_id": "id", "effect": "amount"}``.
+        Our names to the source's, for those that differ: ``{"event_id": "id", "effect":
+        "amount"}``.
 
     Returns
     -------
     pyarrow.Table
-        A row a time that an event was applied, in the source's order: ``event_id`` (large_string) and, where the
-        source has them, ``effect`` (decimal128 of 38 digits) and ``time`` (timestamp[ms, UTC]). An id may stand
-        more than once.
+        A row a time that an event was applied, in the source's order: ``event_id`` (large_string)
+        and, where the source has them, ``effect`` (decimal128 of 38 digits) and ``time``
+        (timestamp[ms, UTC]). An id may stand more than once.
 
     Raises
     ------
@@ -152,7 +157,10 @@ def _refuse_repeats(keys: pa.Array, name: str, raw: Source) -> None:
     if len(again):
         key = again.field("values")[0]
         first, second = pc.indices_nonzero(pc.equal(keys, key))[:2].to_pylist()
-        found = f"'{shorten(key)}' stands here and in {raw.where(second)}; expected each key once ({len(again):,} repeat)"
+        found = (
+            f"'{shorten(key)}' stands here and in {raw.where(second)}; expected each key once "
+            f"({len(again):,} repeat)"
+        )
         raise raw.fault(first, name, found)
 
 
@@ -205,7 +213,10 @@ def _amount_of_text(column: pa.Array, name: str, raw: Source) -> pa.Array:
     longest = whole if scale > DIGITS else pc.add(whole, scale)
     row = pc.index(pc.greater(pc.max_element_wise(longest, after), DIGITS), True).as_py()
     if row >= 0:
-        found = f"'{shorten(column[row])}' needs more than {DIGITS} digits, with {scale} decimals in this column"
+        found = (
+            f"'{shorten(column[row])}' needs more than {DIGITS} digits, with {scale} decimals in "
+            "this column"
+        )
         raise raw.fault(row, name, found)
     return text.cast(pa.decimal128(DIGITS, scale))
 
@@ -225,7 +236,8 @@ def _without_exponent(text: str, row: int, name: str, raw: Source) -> str:
     raise raw.fault(
         row,
         name,
-        f"{found}; expected digits and a point, such as -1234.50, with nothing between the thousands",
+        f"{found}; expected digits and a point, such as -1234.50, with nothing between the "
+        "thousands",
     )
 
 

@@ -25,10 +25,10 @@ class Totals:
     Attributes
     ----------
     table : DataFrame or Table
-        A row a key, sorted by key: ``key``, ``opening``, ``total``, ``events`` (a count), ``added``,
-        ``subtracted`` (amounts, both as positive numbers), ``first``, ``last`` (times of the first and the last
-        event; null where there is none). total = opening + added - subtracted. Amounts are exact decimals of 38
-        digits, in the log's own unit.
+        A row a key, sorted by key: ``key``, ``opening``, ``total``, ``events`` (a count),
+        ``added``, ``subtracted`` (amounts, both as positive numbers), ``first``, ``last`` (times of
+        the first and the last event; null where there is none). total = opening + added -
+        subtracted. Amounts are exact decimals of 38 digits, in the log's own unit.
     opening : bool
         Whether opening totals were given; otherwise every total starts from zero.
     """
@@ -73,29 +73,30 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     Parameters
     ----------
     unique : Dedup, DataFrame or Table
-        What dedup found; or events, each once: pandas, polars or pyarrow, with the columns ``effect`` (decimals),
-        ``key`` and ``time``, and ``event_id`` to see that none stands twice.
+        What dedup found; or events, each once: pandas, polars or pyarrow, with the columns
+        ``effect`` (decimals), ``key`` and ``time``, and ``event_id`` to see that none stands twice.
     opening : DataFrame, Table, Totals, str or Path, optional
-        Totals by key as of the first event: whatever ``read_totals`` takes, an earlier run's totals among it.
-        Not given: every total starts from zero.
+        Totals by key as of the first event: whatever ``read_totals`` takes, an earlier run's totals
+        among it. Not given: every total starts from zero.
 
     Returns
     -------
     Totals
-        Its table is of the kind that was given. A key that only ``opening`` has is kept, with no events.
+        Its table is of the kind that was given. A key that only ``opening`` has is kept, with no
+        events.
 
     Raises
     ------
     TableError
-        When a column is missing, of the wrong kind or holds a null, when an event id stands twice, or when
-        ``opening`` cannot be read exactly.
+        When a column is missing, of the wrong kind or holds a null, when an event id stands twice,
+        or when ``opening`` cannot be read exactly.
     AmountError
         When the sums could need more digits than an exact decimal holds.
 
     Notes
     -----
-    To total every delivery as it came, duplicates and all, as a consumer without dedup would, leave the column
-    ``event_id`` out.
+    To total every delivery as it came, duplicates and all, as a consumer without dedup would, leave
+    the column ``event_id`` out.
     """
     kept = unique.kept if isinstance(unique, Dedup) else _columns.Kept.whole(unique, what="unique")
     needs = ("effect", "key", "time")
@@ -117,7 +118,9 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
 
 
 def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
-    """What the events did to each key: the keys that have events, and their rows as `kernels.tally` fills them."""
+    """What the events did to each key: the keys that have events, and their rows as `kernels.tally`
+    fills them.
+    """
     table = kept.table.select(["effect", "key", "time"])
     numbers, keys = _columns.codes(table["key"])
     sums = np.zeros((len(keys), 7), np.int64)
@@ -177,6 +180,7 @@ def _require_once(ids: pa.ChunkedArray) -> None:
     again = len(rows) - len(pc.unique(ids.take(column(rows)))) if len(rows) else 0
     if again:
         raise TableError(
-            f"unique: {again:,} of {len(ids):,} rows repeat an event id that stands in another row, and would be "
-            f"counted again. Pass dedup(events), or leave the column event_id out to total every delivery"
+            f"unique: {again:,} of {len(ids):,} rows repeat an event id that stands in another "
+            "row, and would be counted again. Pass dedup(events), or leave the column event_id out "
+            "to total every delivery"
         )

@@ -18,7 +18,9 @@ Moment = str | datetime | Mapping[int, int] | Mapping[str, int] | Mapping[Place,
 
 @dataclass(frozen=True)
 class Window:
-    """What ``since`` and ``until`` say: times in ms since the epoch, or offsets by (topic, partition)."""
+    """What ``since`` and ``until`` say: times in ms since the epoch, or offsets by (topic,
+    partition).
+    """
 
     since_ms: int | None = None
     until_ms: int | None = None
@@ -49,15 +51,17 @@ def window(since: Moment, until: Moment, topics: list[str]) -> Window:
     Parameters
     ----------
     since, until : str, datetime, mapping or None
-        An ISO 8601 time or a Timestamp, with a zone; or a mapping of partition or (topic, partition) to an offset, also
-        as JSON text (``{"0": 1200, "retries-0": 40}``), as a notebook's parameter gives it; or nothing.
+        An ISO 8601 time or a Timestamp, with a zone; or a mapping of partition or (topic,
+        partition) to an offset, also as JSON text (``{"0": 1200, "retries-0": 40}``), as a
+        notebook's parameter gives it; or nothing.
     topics : list of str
         The topics that are read; a bare partition is one of the only topic.
 
     Raises
     ------
     ParameterError
-        A time without a zone or that is none, an offset that is not a whole number, an unknown topic.
+        A time without a zone or that is none, an offset that is not a whole number, an unknown
+        topic.
     """
     since_ms, since_offsets = _bound("since", since, topics)
     until_ms, until_offsets = _bound("until", until, topics)
@@ -76,13 +80,15 @@ def to_ms(name: str, moment: str | datetime) -> int:
         time = pd.Timestamp(moment)
     except (ValueError, TypeError):
         raise ParameterError(
-            f"{name} is {moment!r}; expected an ISO 8601 time such as 2026-03-02T08:00:00Z, or offsets by partition"
+            f"{name} is {moment!r}; expected an ISO 8601 time such as 2026-03-02T08:00:00Z, or "
+            "offsets by partition"
         ) from None
     if pd.isna(time):
         raise ParameterError(f"{name} is not a time; expected one such as 2026-03-02T08:00:00Z")
     if time.tz is None:
         raise ParameterError(
-            f"{name} is {moment!r}, a time without a zone; add one, such as {time.isoformat()}Z for UTC"
+            f"{name} is {moment!r}, a time without a zone; add one, such as {time.isoformat()}Z "
+            "for UTC"
         )
     return int(time.as_unit("ms").asm8.view("int64"))
 
@@ -123,10 +129,12 @@ def _offset(name: str, place: object, offset: object, topics: list[str]) -> tupl
         or not isinstance(place[1], int)
     ):
         raise ParameterError(
-            f"{name} names {place!r}; expected a partition, or (topic, partition) of {', '.join(topics)}"
+            f"{name} names {place!r}; expected a partition, or (topic, partition) of "
+            f"{', '.join(topics)}"
         )
     if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
         raise ParameterError(
-            f"{name} gives {place[0]}-{place[1]} the offset {offset!r}; expected a whole number from 0"
+            f"{name} gives {place[0]}-{place[1]} the offset {offset!r}; expected a whole number "
+            "from 0"
         )
     return (str(place[0]), place[1]), offset

@@ -23,14 +23,17 @@ os.environ["TZ"] = "UTC"
 time.tzset()
 
 with warnings.catch_warnings():
-    # While it is imported, kafka-python reads its schemas by a call that Python 3.11 and 3.12 warn about.
+    # While it is imported, kafka-python reads its schemas by a call that Python 3.11 and 3.12 warn
+    # about.
     warnings.simplefilter("ignore", DeprecationWarning)
     import kafka  # noqa: F401
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Kafka]:
-    """A real Apache Kafka for the whole session: give each test topics of its own, and do not stop it."""
+    """A real Apache Kafka for the whole session: give each test topics of its own, and do not stop
+    it.
+    """
     from recovery_kit.sandbox import Kafka
 
     with Kafka() as running:
@@ -41,8 +44,9 @@ def broker() -> Iterator[Kafka]:
 def dead_brokers() -> Iterator[None]:
     """For tests whose clients meet a broker that is down.
 
-    kafka-python leaves the socket of a connection that was refused to the garbage collector, which then warns. It
-    also logs each refusal, and pytest would keep those records, and the sockets with them, for later.
+    kafka-python leaves the socket of a connection that was refused to the garbage collector, which
+    then warns. It also logs each refusal, and pytest would keep those records, and the sockets with
+    them, for later.
     """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():

@@ -1,8 +1,10 @@
-"""``python -m tests.faults``: run the tests of the faults in faults.tsv, and print the table with pass or fail for each.
+"""``python -m tests.faults``: run the tests of the faults in faults.tsv, and print the table with
+pass or fail for each.
 
-A test belongs to a fault by its name (``fault_08``) or because the table names it. Numbers given as arguments are the
-only ones to be run. Ends with 1 where a fault's test fails or is skipped, a fault has none, or pytest itself is not
-content: a module of tests that cannot be imported leaves none of them to fail.
+A test belongs to a fault by its name (``fault_08``) or because the table names it. Numbers given as
+arguments are the only ones to be run. Ends with 1 where a fault's test fails or is skipped, a fault
+has none, or pytest itself is not content: a module of tests that cannot be imported leaves none of
+them to fail.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ def main(only: set[int]) -> int:
     for number, row in faults.items():
         count = len(results.passed[number] | results.failed[number])
         print(
-            f"{number:>3}  {results.verdict(number):7}  {count:>5}  {shorten(row['case'], 64):64}  {row['must']}"
+            f"{number:>3}  {results.verdict(number):7}  {count:>5}  {shorten(row['case'], 64):64}  "
+            f"{row['must']}"
         )
     for number, names in sorted(results.failed.items()):
         for name in sorted(names):

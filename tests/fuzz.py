@@ -1,8 +1,10 @@
-"""Any bytes through the scan and the exact reader, for as long as one likes: make fuzz SECONDS=3600.
+"""Any bytes through the scan and the exact reader, for as long as one likes: make fuzz
+SECONDS=3600.
 
-Messages are written by a small grammar and then damaged, packed before a page that cannot be read, and read both ways; the
-rows, decimals and rejects must be the same. So must the answer to record batches that are damaged: refused, or inside
-their bytes. A message that is read differently is cut down as far as it stays so, shown, and kept in build/fuzz.
+Messages are written by a small grammar and then damaged, packed before a page that cannot be read,
+and read both ways; the rows, decimals and rejects must be the same. So must the answer to record
+batches that are damaged: refused, or inside their bytes. A message that is read differently is cut
+down as far as it stays so, shown, and kept in build/fuzz.
 """
 
 from __future__ import annotations
@@ -173,10 +175,16 @@ def message(chance: random.Random) -> bytes | None:
     )
     amount, when = value(chance, 4), value(chance, 4)
     fields = {
-        "id": id_, "type": kind, "value": amount, "v": value(chance, 4), "é": id_, "ts": when, "other": value(chance),
+        "id": id_,
+        "type": kind,
+        "value": amount,
+        "v": value(chance, 4),
+        "é": id_,
+        "ts": when,
+        "other": value(chance),
         "meta": written(chance, {"id": id_, "kind": kind}),
         "data": written(chance, {"x": written(chance, {"amount": amount, "k": id_}), "ts": when}),
-    }  # fmt: skip
+    }
     data = bytearray(written(chance, fields).encode("utf-8", "surrogatepass"))
     for _ in range(chance.choice([0, 0, 0, 1, 1, 2, 5])):
         at, piece = chance.randrange(len(data) + 1), chance.choice(PIECES)

@@ -1,4 +1,6 @@
-"""Buffers that end where memory ends: who reads one byte behind them is ended by the system, not forgiven."""
+"""Buffers that end where memory ends: who reads one byte behind them is ended by the system, not
+forgiven.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ def pack(
     *,
     hold: Callable[[bytes], np.ndarray] = lambda data: np.frombuffer(data, np.uint8),
 ) -> Messages:
-    """Some message values of one partition, at offsets 0, 1, 2...; their keys stand before them in the buffer.
+    """Some message values of one partition, at offsets 0, 1, 2....
+
+    Their keys stand before them in the buffer.
 
     ``hold`` makes the buffer of its bytes.
     """

@@ -1,4 +1,6 @@
-"""Brokers behind proxies of ours, so that connections can be cut, held up or refused while they are in use."""
+"""Brokers behind proxies of ours, so that connections can be cut, held up or refused while they are
+in use.
+"""
 
 from __future__ import annotations
 

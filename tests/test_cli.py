@@ -211,8 +211,8 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     path = kept(tmp_path, "security.protcol=SASL_SSL", "bootstrap.servers=127.0.0.1:1")
     done = command("check", "--topic", "t", "--client-config", str(path), cwd=tmp_path)
     assert done.stderr == (
-        f"recovery-kit: {path}, line 1: no Kafka client knows the setting 'security.protcol'; it is not used. Did you mean "
-        "'security.protocol'?\n"
+        f"recovery-kit: {path}, line 1: no Kafka client knows the setting 'security.protcol'; it "
+        "is not used. Did you mean 'security.protocol'?\n"
     )
 
 

@@ -1,4 +1,6 @@
-"""Dedup: first delivery wins, redeliveries and conflicts are told apart, every row is accounted for."""
+"""Dedup: first delivery wins, redeliveries and conflicts are told apart, every row is accounted
+for.
+"""
 
 import random
 from collections import defaultdict
@@ -17,7 +19,8 @@ from recovery_kit.schema import EventSchema
 from recovery_kit.totals import totals
 from tests.events import FORMS, Event, arrow, column, events, rows
 
-# e1 is redelivered late, with another time, in another partition; e2 comes with another value; e3 once.
+# e1 is redelivered late, with another time, in another partition; e2 comes with another value; e3
+# once.
 LOG: list[Event] = [
     ("e1", "add", "5.00", "a", 0, "t", 0, 10),
     ("e2", "add", "7.00", "a", 1, "t", 0, 11),
@@ -160,8 +163,9 @@ def test_cards_read_well() -> None:
         "unique 3",
         "redelivered, same content 2",
         "conflicting, other content 1",
-        "! 1 event id came with more than one content: the first copy was chosen (on_conflict='first'). "
-        "The column worth says what each copy would add to the sum over all keys.",
+        "! 1 event id came with more than one content: the first copy was chosen "
+        "(on_conflict='first'). The column worth says what each copy would add to the sum over all "
+        "keys.",
     ]
     page = result._repr_html_()
     assert "Conflicting copies, those worth most first" in page

@@ -1,4 +1,6 @@
-"""The exact reader: exactly the bad messages are rejected, each with a reason that a person understands."""
+"""The exact reader: exactly the bad messages are rejected, each with a reason that a person
+understands.
+"""
 
 import json
 import re

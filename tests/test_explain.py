@@ -1,4 +1,6 @@
-"""explain(): causes add up to every difference, what is proven is right, and chance is not called a cause."""
+"""explain(): causes add up to every difference, what is proven is right, and chance is not called a
+cause.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,17 @@ def make_log(seed: int, *, count: int = 4_000, keys: int = 80, partitions: int =
         partition = key % partitions
         kind = rng.choice(["add", "add", "subtract"])
         made.append(
-            (f"e{number}", kind, money(rng.randint(100, 99_999)), f"k{key:03d}", number * 1_000, "log", partition, offsets[partition])
-        )  # fmt: skip
+            (
+                f"e{number}",
+                kind,
+                money(rng.randint(100, 99_999)),
+                f"k{key:03d}",
+                number * 1_000,
+                "log",
+                partition,
+                offsets[partition],
+            )
+        )
         offsets[partition] += 1
     return sorted(made, key=lambda e: (e[6], e[7]))
 
@@ -212,7 +223,11 @@ def test_single_events_are_found_where_chance_is_not() -> None:
     r, d = reconciled(LOG, after)
     found = explain(r, d)
     causes = {row["key"]: row for row in rows(found.causes)}
-    for key, cause, amount, event in ((a[1], "missed", -a[2], a[0]), (b[1], "applied_twice", b[2], b[0]), (c[1], "wrong_factor", 99 * c[2], c[0])):  # fmt: skip
+    for key, cause, amount, event in (
+        (a[1], "missed", -a[2], a[0]),
+        (b[1], "applied_twice", b[2], b[0]),
+        (c[1], "wrong_factor", 99 * c[2], c[0]),
+    ):
         row = causes[key]
         assert cents(row["amount"]) == amount
         assert (row["cause"], row["event_ids"]) == (cause, [event])
@@ -256,7 +271,9 @@ def test_keys_of_one_side_only() -> None:
 
 
 def with_copies() -> list[Event]:
-    """The log with a harmless redelivery of one event and a conflicting version of another at its end."""
+    """The log with a harmless redelivery of one event and a conflicting version of another at its
+    end.
+    """
     again, other = LOG[30], LOG[40]
     end = max(e[7] for e in LOG if e[6] == 0) + 1
     return [
@@ -340,7 +357,13 @@ def test_with_a_list_every_cause_is_proven_and_right(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 299), st.sampled_from(["missed", "twice", "sign", "hand"])), max_size=40))  # fmt: skip
+@given(
+    st.integers(0, 2**32),
+    st.lists(
+        st.tuples(st.integers(0, 299), st.sampled_from(["missed", "twice", "sign", "hand"])),
+        max_size=40,
+    ),
+)
 def test_from_totals_alone_the_amounts_add_up_whatever_happened(
     seed: int, mistakes: list[tuple[int, str]]
 ) -> None:
@@ -389,7 +412,14 @@ def test_a_proven_window_is_an_incident_too() -> None:
 def test_an_unreadable_message_that_names_key_and_amount_is_the_suspect() -> None:
     applied = [*apply(LOG), ("odd", "k005", 43_210)]
     r, d = reconciled(LOG, applied)
-    kinds = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("reason", pa.string()), ("key", pa.binary()), ("value", pa.binary())]  # fmt: skip
+    kinds = [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("reason", pa.string()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+    ]
     value = b'{"id":"odd","kind":"add","value":432.10'
     made = pa.Table.from_pylist(
         [dict(zip((n for n, _ in kinds), ("log", 0, 7, "not JSON", b"k005", value), strict=True))],
@@ -418,7 +448,19 @@ def test_what_lies_within_the_tolerance_is_no_divergence() -> None:
 def test_amounts_of_many_decimals_are_compared_exactly() -> None:
     schema = EventSchema(decimals=18)
     rng = random.Random(9)
-    log = [(f"e{n}", "add", f"{rng.randint(1, 10**6)}.{rng.randint(0, 10**18 - 1):018d}", f"k{n % 9}", n, "t", 0, n) for n in range(900)]  # fmt: skip
+    log = [
+        (
+            f"e{n}",
+            "add",
+            f"{rng.randint(1, 10**6)}.{rng.randint(0, 10**18 - 1):018d}",
+            f"k{n % 9}",
+            n,
+            "t",
+            0,
+            n,
+        )
+        for n in range(900)
+    ]
     d = dedup(events(log, schema))
     gone = [e for e in log if 300 <= e[7] < 420]
     held: dict[str, Decimal] = defaultdict(Decimal)
@@ -545,6 +587,10 @@ def test_the_sandbox_incident_is_explained() -> None:
 
 KINDS = {"add": 1, "subtract": -1, "refund": 1, "fee": -1}
 NAMES = {
-    "lost window": "missed", "applied twice": "applied_twice", "wrong sign": "wrong_sign", "hundredfold": "wrong_factor",
-    "lag": "lag", "kept the later": "conflict",
-}  # fmt: skip
+    "lost window": "missed",
+    "applied twice": "applied_twice",
+    "wrong sign": "wrong_sign",
+    "hundredfold": "wrong_factor",
+    "lag": "lag",
+    "kept the later": "conflict",
+}

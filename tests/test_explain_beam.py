@@ -1,4 +1,6 @@
-"""Windows that overlap on every key: what ranges of cells leave, beside what the windows leave event by event; and the search."""
+"""Windows that overlap on every key: what ranges of cells leave, beside what the windows leave
+event by event; and the search.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,16 @@ LOG = make_log(23, count=3_000, keys=12, partitions=3)
 
 
 WHOLE = [cause for cause in CAUSES if cause.down == 1]
-"""Of a tenth or a hundredth, events that are no whole multiple of it are left out, where windows are settled."""
+"""Of a tenth or a hundredth, events that are no whole multiple of it are left out, where windows
+are settled.
+"""
 
 
 @functools.cache
 def opened(known: int) -> tuple[Case, State, Grid]:
-    """A case in which every key is off, with what is already known of it: nothing, or a wrong sign and a missed window."""
+    """A case in which every key is off, with what is already known of it: nothing, or a wrong sign
+    and a missed window.
+    """
     case = open_case(*reconciled(LOG, [a for a in apply(LOG) if int(a[0][1:]) % 3]))
     state = settle(case, before(case, known))
     return case, state, _beam._grid(case, before(case, known), WHOLE)

@@ -1,4 +1,7 @@
-"""Charts of a diagnosis say in words what they show; and one key's copies, each with its verdict."""
+"""Charts of a diagnosis say in words what they show.
+
+And one key's copies, each with its verdict.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The search's compiled parts beside plain Python, every array before a page that can be neither read nor written."""
+"""The search's compiled parts beside plain Python, every array before a page that can be neither
+read nor written.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,16 @@ wild = st.one_of(small, st.integers(-(2**40), 2**40), st.integers(-(2**63), 2**6
 
 
 @often
-@given(st.lists(st.one_of(st.lists(wild, max_size=8), st.lists(wild, min_size=45, max_size=60), st.lists(small, min_size=50, max_size=300)), max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(wild, max_size=8),
+            st.lists(wild, min_size=45, max_size=60),
+            st.lists(small, min_size=50, max_size=300),
+        ),
+        max_size=5,
+    )
+)
 def test_each_group_is_sorted_and_tells_where_its_numbers_stood(groups: list[list[int]]) -> None:
     values = whole([value for group in groups for value in group])
     order = _sweep.rank(starts_of(groups), values)
@@ -123,7 +134,13 @@ def test_pairs_of_prefix_sums_are_all_found(
     counts, i, j = _sweep.pairs(starts, prefix, order, owned, targets, slack, most)
     ends, first = _sweep.tails(starts, prefix, order, owned, targets, slack, most)
     for at, (run, (_, wanted)) in enumerate(zip(sums, groups, strict=True)):
-        every = [(a, b) for t in wanted for a in range(len(run)) for b in range(a + 1, len(run)) if abs(run[b] - run[a] - t) <= slack]  # fmt: skip
+        every = [
+            (a, b)
+            for t in wanted
+            for a in range(len(run))
+            for b in range(a + 1, len(run))
+            if abs(run[b] - run[a] - t) <= slack
+        ]
         last = [a for a, b in every if b == len(run) - 1]
         one = slice(counts[at], counts[at + 1])
         found = sorted(zip(i[one].tolist(), j[one].tolist(), strict=True))

@@ -1,4 +1,6 @@
-"""explain() with a list of what was processed, on a log of many events: every cause and every event of it, exactly."""
+"""explain() with a list of what was processed, on a log of many events: every cause and every event
+of it, exactly.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TYPES, SIGNS = ["add", "subtract"], np.array([1, -1])
 
 
 class Made(NamedTuple):
-    """A log and a list of what was processed, and by key and cause the cents and the number of events that are off."""
+    """A log and a list of what was processed, and by key and cause the cents and the number of
+    events that are off.
+    """
 
     r: Reconciliation
     d: Dedup
@@ -43,7 +47,9 @@ def named(letter: str, numbers: np.ndarray) -> pa.Array:
 
 
 def scattered(count: int, mistakes: int) -> Made:
-    """Events of which one in a hundred came twice, and as many mistakes of each kind, on events anywhere in the log."""
+    """Events of which one in a hundred came twice, and as many mistakes of each kind, on events
+    anywhere in the log.
+    """
     rng = np.random.default_rng(count)
     key, kind = rng.integers(0, KEYS, count), rng.integers(0, 2, count)
     cents = rng.integers(1, 10**7, count) * SIGNS[kind]
@@ -64,11 +70,14 @@ def scattered(count: int, mistakes: int) -> Made:
     expected = pa.table({"key": named("k", np.arange(KEYS)), "total": exact(held)})
 
     truth: list[tuple[str, np.ndarray, np.ndarray]] = [
-        ("missed", key[lost], -cents[lost]), ("applied_twice", key[twice], cents[twice]),
-        ("wrong_sign", key[turned], -2 * cents[turned]), ("wrong_factor", key[enlarged], 99 * cents[enlarged]),
-        ("wrong_key", key[moved], -cents[moved]), ("wrong_key", owner[moved], cents[moved]),
+        ("missed", key[lost], -cents[lost]),
+        ("applied_twice", key[twice], cents[twice]),
+        ("wrong_sign", key[turned], -2 * cents[turned]),
+        ("wrong_factor", key[enlarged], 99 * cents[enlarged]),
+        ("wrong_key", key[moved], -cents[moved]),
+        ("wrong_key", owner[moved], cents[moved]),
         ("not_in_log", strange % KEYS, strange),
-    ]  # fmt: skip
+    ]
     off: Counter[tuple[str, str]] = Counter()
     number: Counter[tuple[str, str]] = Counter()
     for cause, owners, amounts in truth:

@@ -1,4 +1,6 @@
-"""The search from totals alone: windows behind windows, edges that no key settles, and matches that chance would give."""
+"""The search from totals alone: windows behind windows, edges that no key settles, and matches that
+chance would give.
+"""
 
 from __future__ import annotations
 

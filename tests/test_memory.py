@@ -1,4 +1,6 @@
-"""Whether a log fits in memory: what is projected, what there is room for, and a topic that does not fit."""
+"""Whether a log fits in memory: what is projected, what there is room for, and a topic that does
+not fit.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,10 @@ SAMPLE = re.compile(r'[a-z_]+\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*\} -?[0-9.]+
 
 
 def families(text: str) -> dict[str, list[str]]:
-    """Each family's samples, after its HELP and TYPE as the format wants it; anything else fails."""
+    """Each family's samples, after its HELP and TYPE as the format wants it.
+
+    Anything else fails.
+    """
     found: dict[str, list[str]] = {}
     lines = text.splitlines()
     assert text.endswith("\n")

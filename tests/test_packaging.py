@@ -1,4 +1,6 @@
-"""The lists of packages agree, make lists its commands and says what it lacks, no file tells where it was made."""
+"""The lists of packages agree, make lists its commands and says what it lacks, no file tells where
+it was made.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,16 @@ PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 
 # In two parts, so that this file does not match itself.
 HOSTS = {
-    "pypi": "org", "pythonhosted": "org", "maven": "org", "maven.apache": "org", "npmjs": "org", "crates": "io",
-    "golang": "org", "anaconda": "org", "deb.debian": "org",
-}  # fmt: skip
+    "pypi": "org",
+    "pythonhosted": "org",
+    "maven": "org",
+    "maven.apache": "org",
+    "npmjs": "org",
+    "crates": "io",
+    "golang": "org",
+    "anaconda": "org",
+    "deb.debian": "org",
+}
 FOLDERS = "work", "root", "home", "Users"
 TRACE = re.compile(
     "|".join(

@@ -1,4 +1,6 @@
-"""Payloads: the compiled scan and the exact reader give the same rows and the same rejects, for any bytes at all."""
+"""Payloads: the compiled scan and the exact reader give the same rows and the same rejects, for any
+bytes at all.
+"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -39,7 +39,10 @@ def environment(base: Path, kit: str | Path = KIT, **more: str) -> dict[str, str
 
 @pytest.fixture
 def base(broker: Kafka, tmp_path: Path) -> Path:
-    """What a scheduler's user has in place: nightly.sh, params.yaml, what to compare with. The totals differ."""
+    """What a scheduler's user has in place: nightly.sh, params.yaml, what to compare with.
+
+    The totals differ.
+    """
     topic = f"test-recipes-{os.getpid()}-{time.monotonic_ns()}"
     broker.create_topic(topic, partitions=1)
     broker_send(broker, topic)
@@ -171,7 +174,10 @@ def test_what_jupyter_scheduler_is_given_are_values_of_the_right_type() -> None:
 
 
 def tool(folder: str, target: str) -> Path:
-    """The Python of an environment that only these tests have; skips where `make` has not made it."""
+    """The Python of an environment that only these tests have.
+
+    Skips where `make` has not made it.
+    """
     python = ROOT / "build" / folder / "bin" / "python"
     if not python.exists():
         pytest.skip(f"build/{folder} is not here; `make {target}` makes it and runs this test")
@@ -181,8 +187,9 @@ def tool(folder: str, target: str) -> Path:
 def test_jupyter_scheduler_writes_them_so(tmp_path: Path) -> None:
     python = tool("scheduler-venv", "test-recipes")
     code = (
-        "import json, sys, nbformat; from jupyter_scheduler.parameterize import add_parameters;"
-        "nbformat.write(add_parameters(nbformat.read(sys.argv[1], 4), json.loads(sys.argv[2])), sys.argv[3])"
+        "import json, sys, nbformat; from jupyter_scheduler.parameterize import "
+        "add_parameters;nbformat.write(add_parameters(nbformat.read(sys.argv[1], 4), "
+        "json.loads(sys.argv[2])), sys.argv[3])"
     )
     source, target = ROOT / "notebooks" / "03_reconcile.ipynb", tmp_path / "scheduled.ipynb"
     subprocess.run([python, "-c", code, source, json.dumps(SCHEDULED), target], check=True)
@@ -196,7 +203,9 @@ def test_jupyter_scheduler_writes_them_so(tmp_path: Path) -> None:
 
 
 def test_airflow_runs_the_notebooks_and_fails_where_totals_differ(tmp_path: Path) -> None:
-    """The whole DAG, each task in Airflow's own environment and each notebook in the kit's, on the demo."""
+    """The whole DAG, each task in Airflow's own environment and each notebook in the kit's, on the
+    demo.
+    """
     airflow = tool("airflow-venv", "test-recipes").with_name("airflow")
     subprocess.run(
         [

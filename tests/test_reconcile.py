@@ -1,4 +1,6 @@
-"""Reconcile: every key of either side, its exact difference, and a status that claims no more than the log can tell."""
+"""Reconcile: every key of either side, its exact difference, and a status that claims no more than
+the log can tell.
+"""
 
 from decimal import Decimal
 from pathlib import Path
@@ -167,9 +169,19 @@ def test_a_missing_addition_and_a_missing_subtraction_do_not_cancel() -> None:
     )
     result = reconcile(recovered(), theirs)
     assert arrow(result.table).column_names == [
-        "key", "expected", "recovered", "difference", "status",
-        "expected_events", "events", "expected_added", "added", "expected_subtracted", "subtracted", "differs",
-    ]  # fmt: skip
+        "key",
+        "expected",
+        "recovered",
+        "difference",
+        "status",
+        "expected_events",
+        "events",
+        "expected_added",
+        "added",
+        "expected_subtracted",
+        "subtracted",
+        "differs",
+    ]
     found = {row["key"]: row for row in rows(result.table)}
     assert {key: (row["status"], row["differs"]) for key, row in found.items()} == {
         "a": ("diverged", "events, added, subtracted"),

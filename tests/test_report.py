@@ -1,4 +1,6 @@
-"""The report of a real run whose log is hostile: what it says, and that nothing in it lives or leaves the page."""
+"""The report of a real run whose log is hostile: what it says, and that nothing in it lives or
+leaves the page.
+"""
 
 import base64
 import csv
@@ -25,7 +27,8 @@ from recovery_kit.settings import Settings
 
 HOSTILE = {
     "<script>alert(1)</script>": "<script>alert(1)</script>",
-    '"><img src=https://evil.example/x onerror=alert(1)>': '"><img src=https://evil.example/x onerror=alert(1)>',
+    '"><img src=https://evil.example/x '
+    "onerror=alert(1)>": '"><img src=https://evil.example/x onerror=alert(1)>',
     "</style></table></body>": "</style></table></body>",
     "{{ 7 * 7 }}": "{{ 7 * 7 }}",
     "\u202egnp.exe": r"\u202egnp.exe",
@@ -52,7 +55,9 @@ LIVE = {
 
 
 class Page(HTMLParser):
-    """What a browser would see: every tag with its attributes, facts by label, tables by caption, and the text."""
+    """What a browser would see: every tag with its attributes, facts by label, tables by caption,
+    and the text.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -97,7 +102,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def finished(broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a real run: hostile keys, types and ids, more divergences than a report prints."""
+    """The run directory of a real run: hostile keys, types and ids, more divergences than a report
+    prints.
+    """
     folder = tmp_path_factory.mktemp("report")
     broker.create_topic("test-report", partitions=2)
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)

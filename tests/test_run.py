@@ -1,4 +1,6 @@
-"""A run, end to end, on a real broker: the notebooks through papermill, and what its exit code says."""
+"""A run, end to end, on a real broker: the notebooks through papermill, and what its exit code
+says.
+"""
 
 import csv
 import fcntl

@@ -1,4 +1,7 @@
-"""How runs end that do not end well: dead kernels, time-outs, SIGTERM, kill -9. None of them looks whole."""
+"""How runs end that do not end well: dead kernels, time-outs, SIGTERM, kill -9.
+
+None of them looks whole.
+"""
 
 import json
 import logging
@@ -83,9 +86,14 @@ def test_a_notebook_that_would_show_names_is_not_run(tmp_path: Path) -> None:
 def test_progress_is_plain_lines_where_nobody_watches(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a notebook's kernel writes to standard error is no terminal's, and comes out as log lines."""
+    """What a notebook's kernel writes to standard error is no terminal's, and comes out as log
+    lines.
+    """
     source = tmp_path / "01_x.ipynb"
-    cell = "import sys\nprint('replay: 1 of 2', file=sys.stderr, end='\\r' if sys.stderr.isatty() else '\\n')"
+    cell = (
+        "import sys\nprint('replay: 1 of 2', file=sys.stderr, end='\\r' if sys.stderr.isatty() "
+        "else '\\n')"
+    )
     nbformat.write(new_notebook(cells=[new_code_cell(cell)], metadata=KERNEL), source)
     with caplog.at_level(logging.INFO, "recovery_kit.run"):
         code, error = execute(source, Settings(), tmp_path / "run", cell_timeout=60)

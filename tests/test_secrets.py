@@ -1,4 +1,6 @@
-"""Fault 40: a planted password and a planted account number, searched for in every byte that runs leave."""
+"""Fault 40: a planted password and a planted account number, searched for in every byte that runs
+leave.
+"""
 
 import base64
 import csv
@@ -102,14 +104,18 @@ def totals(folder: Path, *rows: tuple[str, str]) -> str:
 
 
 def forms(text: str) -> list[bytes]:
-    """How a text may stand in bytes: as it is, in UTF-16, in hexadecimal, and in base64 at each of three places."""
+    """How a text may stand in bytes: as it is, in UTF-16, in hexadecimal, and in base64 at each of
+    three places.
+    """
     data = text.encode()
     shifted = [base64.b64encode(b"\0" * shift + data)[4 if shift else 0 : -4] for shift in range(3)]
     return [data, data.lower(), text.encode("utf-16-le"), data.hex().encode(), *shifted]
 
 
 def readable(path: Path) -> Iterator[bytes]:
-    """A file's bytes, and what lies inside them: Parquet's columns and metadata, whatever is in base64."""
+    """A file's bytes, and what lies inside them: Parquet's columns and metadata, whatever is in
+    base64.
+    """
     raw = path.read_bytes()
     yield raw
     if path.suffix == ".parquet":

@@ -369,7 +369,8 @@ def test_keys_that_will_not_do(keys: list[Any], said: str) -> None:
         (
             "t.xlsx",
             b"",
-            "is of a kind that is not known here; expected a .csv, .parquet, .jsonl or .ndjson file",
+            "is of a kind that is not known here; expected a .csv, .parquet, .jsonl or .ndjson "
+            "file",
         ),
     ],
 )
@@ -454,11 +455,20 @@ def test_processed_in_a_frame(form: str) -> None:
     [
         ({"id": ["a"]}, r"processed has no column 'event_id'.*read_processed\(source, columns="),
         ({"event_id": ["a"], "effect": [0.5]}, "column 'effect' holds floats"),
-        ({"event_id": ["a", "b"], "time": ["2026-03-02T12:00Z", "2026-03-02T12:00"]}, "row 2, column 'time': '2026-03-02T12:00' is not an ISO 8601 time with a zone"),
-        ({"event_id": ["a"], "time": [1772452800123]}, "column 'time' holds int64; expected timestamps with a time zone"),
-        ({"event_id": ["a"], "time": pa.array([0], pa.timestamp("s"))}, r"column 'time' holds timestamp\[s\]"),
+        (
+            {"event_id": ["a", "b"], "time": ["2026-03-02T12:00Z", "2026-03-02T12:00"]},
+            "row 2, column 'time': '2026-03-02T12:00' is not an ISO 8601 time with a zone",
+        ),
+        (
+            {"event_id": ["a"], "time": [1772452800123]},
+            "column 'time' holds int64; expected timestamps with a time zone",
+        ),
+        (
+            {"event_id": ["a"], "time": pa.array([0], pa.timestamp("s"))},
+            r"column 'time' holds timestamp\[s\]",
+        ),
     ],
-)  # fmt: skip
+)
 def test_processed_that_will_not_do(columns: dict[str, Any], said: str) -> None:
     with pytest.raises(TableError, match=said):
         read_processed(frame(**columns))

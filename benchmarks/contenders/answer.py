@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 
 def say(totals: Iterable[tuple[str, int, int]]) -> None:
-    """Print the unique events and a digest of the totals: of each key its total in cents, and its unique events."""
+    """Print the unique events and a digest of the totals: of each key its total in cents, and its
+    unique events.
+    """
     rows = sorted((str(key), int(cents), int(events)) for key, cents, events in totals)
     text = "".join(f"{key}\t{cents}\t{events}\n" for key, cents, events in rows)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,6 @@
-"""confluent-kafka in large steps, and polars for the JSON and the rest: the quickest of its kind."""
+"""confluent-kafka in large steps, and polars for the JSON and the rest: the quickest of its
+kind.
+"""
 
 import sys
 

@@ -1,6 +1,8 @@
-"""The floor: kafka-python fetches the topic, and nobody looks at what came but to see how far it goes.
+"""The floor: kafka-python fetches the topic, and nobody looks at what came but to see how far it
+goes.
 
-It shares no code with the kit and imports nothing but kafka-python: no CRC, no decompression, no record.
+It shares no code with the kit and imports nothing but kafka-python: no CRC, no decompression, no
+record.
 """
 
 import struct
@@ -10,7 +12,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 
 class Unread:
-    """In the place of kafka-python's own PartitionRecords: one fetch of one partition, as a single record."""
+    """In the place of kafka-python's own PartitionRecords: one fetch of one partition, as a single
+    record.
+    """
 
     def __init__(self, fetch_offset, tp, records, *, on_drain, **_):
         self.fetch_offset = self.next_fetch_offset = fetch_offset

@@ -1,4 +1,7 @@
-"""kafka-python, json and a dict. crc32c is installed: without it, its CRCs take as long as all the rest."""
+"""kafka-python, json and a dict.
+
+crc32c is installed: without it, its CRCs take as long as all the rest.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""The same from hand-written polars: each event's first delivery, what the other copies are, totals, differences."""
+"""The same from hand-written polars: each event's first delivery, what the other copies are,
+totals, differences.
+"""
 
 import sys
 

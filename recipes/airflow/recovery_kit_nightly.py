@@ -1,7 +1,9 @@
-"""Every night: the notebooks, each by a PapermillOperator, then a task that fails where totals differ.
+"""Every night: the notebooks, each by a PapermillOperator, then a task that fails where totals
+differ.
 
-The kit stays in its own environment: Airflow only needs `apache-airflow-providers-papermill` and a kernel named
-`recovery-kit` (see recipes/README.md). Secrets stay in the client.properties file whose path params.yaml names.
+The kit stays in its own environment: Airflow only needs `apache-airflow-providers-papermill` and a
+kernel named `recovery-kit` (see recipes/README.md). Secrets stay in the client.properties file
+whose path params.yaml names.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ STEPS = ("01_replay", "02_dedup", "03_reconcile", "04_divergences")
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    # A replay begins anew at the next run; a second try within the night is for the operator to decide.
+    # A replay begins anew at the next run; a second try within the night is for the operator to
+    # decide.
     default_args={"retries": 0, "execution_timeout": timedelta(hours=2)},
 )
 def recovery_kit_nightly() -> None:
@@ -48,7 +51,8 @@ def recovery_kit_nightly() -> None:
             )
         if found["divergent"]:
             raise AirflowFailException(
-                f"{found['divergent']} of {found['keys']} keys differ, {found['absolute_difference']} in all: {folder}"
+                f"{found['divergent']} of {found['keys']} keys differ, "
+                f"{found['absolute_difference']} in all: {folder}"
             )
 
     last = begin(folder)

@@ -1,7 +1,9 @@
-"""Charts of what each step found: every function takes a result object and returns a matplotlib Figure.
+"""Charts of what each step found: every function takes a result object and returns a matplotlib
+Figure.
 
-Each figure says its finding in its title, reads without colour, and carries alt text (`Chart.alt`), which a notebook
-shows to those who cannot see the picture. matplotlib is imported at the first chart, not before.
+Each figure says its finding in its title, reads without colour, and carries alt text (`Chart.alt`),
+which a notebook shows to those who cannot see the picture. matplotlib is imported at the first
+chart, not before.
 """
 
 from recovery_kit.charts.causes import incidents, one_key, waterfall

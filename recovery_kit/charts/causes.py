@@ -1,4 +1,6 @@
-"""Charts of a diagnosis: the difference cause by cause, the incidents in the log, and one key under the lens."""
+"""Charts of a diagnosis: the difference cause by cause, the incidents in the log, and one key under
+the lens.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ def waterfall(diagnosis: Diagnosis) -> Chart:
     Returns
     -------
     matplotlib.figure.Figure
-        A floating bar a cause, net over all keys, each beginning where the one above it ends; hatched by grade. To the
-        right of it the exact net amount and the number of keys.
+        A floating bar a cause, net over all keys, each beginning where the one above it ends;
+        hatched by grade. To the right of it the exact net amount and the number of keys.
     """
     import polars as pl
 
@@ -54,7 +56,8 @@ def waterfall(diagnosis: Diagnosis) -> Chart:
         100 * explained / diagnosis.summary["money"] if diagnosis.summary["money"] else Decimal(100)
     )
     fig = draw.chart(
-        f"Causes account for {share:.1f} % of {number(diagnosis.summary['money'])} by which keys are off",
+        f"Causes account for {share:.1f} % of {number(diagnosis.summary['money'])} by which keys "
+        "are off",
         f"From recovered to expected, net {draw.signed(net)}: {told}.",
         height=2.0 + 0.34 * (len(rows) + 1),
     )
@@ -131,9 +134,14 @@ def incidents(diagnosis: Diagnosis, unique: Any) -> Chart:
     cells = {row[:-1]: float(row[-1]) for row in sums.drop_nulls().iter_rows()}
     money = number(columns.total(table["money"]))
     fig = heat_map(
-        over, columns.places(events), cells, title=f"{draw.some(len(table), 'incident')}, worth {money}",
-        about="events that incidents are about", unit="|effect|", text=draw.brief,
-    )  # fmt: skip
+        over,
+        columns.places(events),
+        cells,
+        title=f"{draw.some(len(table), 'incident')}, worth {money}",
+        about="events that incidents are about",
+        unit="|effect|",
+        text=draw.brief,
+    )
     fig.alt += "".join(
         f" Incident {row['incident']}: {clean(row['evidence'])}."
         for row in table.head(6).to_dicts()
@@ -165,8 +173,8 @@ def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Char
     Returns
     -------
     matplotlib.figure.Figure
-        The recovered running total against time, with a mark for every redelivered or conflicting copy, and for each
-        cause a numbered band, from its first event to its last.
+        The recovered running total against time, with a mark for every redelivered or conflicting
+        copy, and for each cause a numbered band, from its first event to its last.
     """
     import polars as pl
 

@@ -1,4 +1,6 @@
-"""What charts draw, worked out in whole columns: events into bins of time, and what a system applied against the log."""
+"""What charts draw, worked out in whole columns: events into bins of time, and what a system
+applied against the log.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _FIRST, _LAST = -62_072_000_000_000, 253_340_000_000_000
 """Milliseconds that matplotlib's dates can draw with room to spare: years 3 to 9998."""
 
 _FAR = 20
-"""A span of time this many times that of all but its outermost 0.1 % at each end is drawn without those."""
+"""A span of time this many times that of all but its outermost 0.1 % at each end is drawn without
+those.
+"""
 
 
 def polars(frame: Any, *columns: str) -> pl.DataFrame:
@@ -97,7 +101,9 @@ class Bins:
         return str(edge).replace("T", " ") + "Z"
 
     def place(self, *, clamp: bool = False) -> pl.Expr:
-        """The bin of each `time`; for a time that no bin holds null or, with `clamp`, the nearest bin."""
+        """The bin of each `time`; for a time that no bin holds null or, with `clamp`, the nearest
+        bin.
+        """
         import polars as pl
 
         at = pl.col("time").dt.timestamp("ms").sub(self.start).floordiv(self.step)
@@ -109,7 +115,10 @@ class Bins:
 
 
 def bins(times: pl.Series, most: int = 60) -> Bins:
-    """At most `most` (3 or more) bins over the times; over the middle ones alone when a few wild ones would hide the rest."""
+    """At most `most` (3 or more) bins over the times.
+
+    Over the middle ones alone when a few wild ones would hide the rest.
+    """
     ms = times.drop_nulls().dt.timestamp("ms")
     ms = ms.filter(ms.is_between(_FIRST, _LAST))
     if ms.is_empty():
@@ -146,21 +155,23 @@ def place_names(found: list[tuple[str, int]]) -> list[str]:
 
 
 def deltas(unique: pl.DataFrame, processed: pl.DataFrame) -> pl.DataFrame:
-    """What the system applied for each event, less what the log says: the events where the two differ.
+    """What the system applied for each event, less what the log says: the events where the two
+    differ.
 
     Parameters
     ----------
     unique : polars.DataFrame
         Events table, one row an event.
     processed : polars.DataFrame
-        event_id, optional effect, optional time; one row each time that the system applied an event. Without
-        `effect` each is taken to have been applied as the log says it.
+        event_id, optional effect, optional time; one row each time that the system applied an
+        event. Without `effect` each is taken to have been applied as the log says it.
 
     Returns
     -------
     polars.DataFrame
-        owner (the key), time (the event's own), topic, partition, delta (exact, never zero). An id that the log does
-        not hold is an owner of its own, at the time of its processing if that is known, without topic and partition.
+        owner (the key), time (the event's own), topic, partition, delta (exact, never zero). An id
+        that the log does not hold is an owner of its own, at the time of its processing if that is
+        known, without topic and partition.
     """
     import polars as pl
 

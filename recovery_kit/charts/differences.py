@@ -97,7 +97,10 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
         return draw.nothing("No differences", none_differs(r).replace(", so", f"{equal}, so"))
     rows = table.head(most).to_dicts()
     names = [draw.label(row["key"]) for row in rows]
-    title = f"{len(table):,} of {draw.some(len(r.table), 'key')} differ; the largest difference is {draw.signed(rows[0]['difference'])}"
+    title = (
+        f"{len(table):,} of {draw.some(len(r.table), 'key')} differ; the largest difference is "
+        f"{draw.signed(rows[0]['difference'])}"
+    )
     shown = (
         f"all {len(rows):,}"
         if len(rows) == len(table)
@@ -124,7 +127,8 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
 
 @draw.drawn
 def distribution(r: Reconciliation) -> Chart:
-    """How large the differences are: the non-zero ones in logarithmic bins, negative and positive apart.
+    """How large the differences are: the non-zero ones in logarithmic bins, negative and positive
+    apart.
 
     Parameters
     ----------
@@ -146,7 +150,10 @@ def distribution(r: Reconciliation) -> Chart:
     less, more = (
         _counts(side, edges) for side in (sizes.filter(exact < 0), sizes.filter(exact > 0))
     )
-    title = f"The system holds less than the log gives for {draw.some(sum(less), 'key')}, more for {sum(more):,}"
+    title = (
+        f"The system holds less than the log gives for {draw.some(sum(less), 'key')}, more for "
+        f"{sum(more):,}"
+    )
     middle = number(sizes.sort()[len(sizes) // 2])
     fig = draw.chart(
         title + caveat(r),
@@ -164,11 +171,13 @@ def distribution(r: Reconciliation) -> Chart:
     shown = [n if i % every == 0 else "" for i, n in enumerate(names)]
     ax.set_xticks(ticks, [*(f"-{n}" if n else "" for n in shown[::-1]), "0", *shown], fontsize=9)
     ax.set_xlabel(
-        "expected − recovered (amount); each bin from one edge up to, not with, the next one away from 0"
+        "expected − recovered (amount); each bin from one edge up to, not with, the next one away "
+        "from 0"
     )
     ax.set_ylabel("keys")
     ax.set_title(
-        f"the {len(exact):,} non-zero differences, logarithmic bins; half are {middle} or more in size"
+        f"the {len(exact):,} non-zero differences, logarithmic bins; half are {middle} or more in "
+        "size"
     )
     draw.count_axis(ax.yaxis)
     ax.grid(axis="y")
@@ -194,7 +203,10 @@ def _edges(sizes: pl.Series) -> list[Decimal]:
 
 
 def _counts(sizes: pl.Series, edges: list[Decimal]) -> list[int]:
-    """How many sizes are at or above each edge but below the next; exact, for an amount may lie on an edge."""
+    """How many sizes are at or above each edge but below the next.
+
+    Exact, for an amount may lie on an edge.
+    """
     below = [0, *(int((sizes < edge).sum()) for edge in edges[1:-1]), len(sizes)]
     return [after - before for before, after in pairwise(below)]
 
@@ -214,5 +226,11 @@ def caveat(r: Reconciliation) -> str:
 def none_differs(r: Reconciliation) -> str:
     """That there is nothing to draw, in words."""
     if (columns.polars(r.table, "status")["status"] == "not compared").any():
-        return f"No expected totals were given for the {draw.some(len(r.table), 'key')}, so there is nothing to draw."
-    return f"Expected and recovered totals agree for all {draw.some(len(r.table), 'key')}, so there is nothing to draw."
+        return (
+            f"No expected totals were given for the {draw.some(len(r.table), 'key')}, so there is "
+            "nothing to draw."
+        )
+    return (
+        f"Expected and recovered totals agree for all {draw.some(len(r.table), 'key')}, so there "
+        "is nothing to draw."
+    )

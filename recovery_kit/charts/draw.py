@@ -1,6 +1,8 @@
-"""What every chart is made of: a titled figure, axes of time and of amounts, bars, a heat map, labels.
+"""What every chart is made of: a titled figure, axes of time and of amounts, bars, a heat map,
+labels.
 
-Nothing here relies on colour: neighbours differ by hatch, line style or marker as well, and numbers stand beside them.
+Nothing here relies on colour: neighbours differ by hatch, line style or marker as well, and numbers
+stand beside them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ P = ParamSpec("P")
 WIDTH = 9.6
 """Inches."""
 
-# The Okabe-Ito colours, which most colour-blind people tell apart, without the black; each with a hatch of its own.
+# The Okabe-Ito colours, which most colour-blind people tell apart, without the black; each with a
+# hatch of its own.
 LOOKS = (
     ("#56B4E9", ""), ("#E69F00", "///"), ("#009E73", "..."), ("#F0E442", "\\\\\\"),
     ("#0072B2", "xx"), ("#D55E00", "--"), ("#CC79A7", "oo"), ("#BBBBBB", "++"),
@@ -138,7 +141,9 @@ def middles(over: Bins) -> npt.NDArray[np.float64]:
 
 
 def time_axis(ax: Axes, over: Bins, *, ticks: int = 10) -> None:
-    """An axis of time in UTC over exactly the bins, with the date in its label when it is one day."""
+    """An axis of time in UTC over exactly the bins, with the date in its label when it is one
+    day.
+    """
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(tz="UTC", minticks=3, maxticks=ticks)  # type: ignore[no-untyped-call]
@@ -193,7 +198,10 @@ def amount_bars(
     *,
     notes: Sequence[str] = (),
 ) -> None:
-    """Signed horizontal bars, the exact amount to the right of each; one hatch a kind, named in a legend."""
+    """Signed horizontal bars, the exact amount to the right of each.
+
+    One hatch a kind, named in a legend.
+    """
     widths = floats(amounts)
     order = list(dict.fromkeys(kinds))
     for at, kind in enumerate(order):
@@ -229,7 +237,9 @@ def heat(
     ax: Axes, over: Bins, rows: Sequence[str], cells: npt.NDArray[np.float64], *, unit: str,
     text: Callable[[float], str], top: float | None = None,
 ) -> None:  # fmt: skip
-    """A heat map, rows by time; empty (NaN) cells stay white, and few cells are labelled with their values."""
+    """A heat map, rows by time; empty (NaN) cells stay white, and few cells are labelled with their
+    values.
+    """
     import numpy as np
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import FuncFormatter, MaxNLocator

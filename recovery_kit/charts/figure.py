@@ -1,6 +1,8 @@
-"""The figure that every chart is: a matplotlib Figure that carries its alt text wherever it is shown.
+"""The figure that every chart is: a matplotlib Figure that carries its alt text wherever it is
+shown.
 
-matplotlib is imported here, at the top; the rest of the package imports this module inside functions.
+matplotlib is imported here, at the top; the rest of the package imports this module inside
+functions.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ def style() -> AbstractContextManager[None]:
 class Chart(Figure):
     """A matplotlib Figure with alt text.
 
-    A notebook shows it as an HTML image, because that is where JupyterLab and nbconvert keep alt text: both drop
-    the ``alt`` of a plain PNG output. The PNG is there too, for readers that take no HTML. As text it is its alt
-    text, which is also what a notebook's test can compare.
+    A notebook shows it as an HTML image, because that is where JupyterLab and nbconvert keep alt
+    text: both drop the ``alt`` of a plain PNG output. The PNG is there too, for readers that take
+    no HTML. As text it is its alt text, which is also what a notebook's test can compare.
 
     Attributes
     ----------
@@ -75,7 +77,10 @@ class Chart(Figure):
             super().draw(renderer)
 
     def png(self) -> bytes:
-        """The picture as PNG, the same bytes each time; in 128 colours, for a third of the size in a notebook."""
+        """The picture as PNG, the same bytes each time.
+
+        In 128 colours, for a third of the size in a notebook.
+        """
         from PIL import Image
 
         full, small = io.BytesIO(), io.BytesIO()

@@ -21,7 +21,8 @@ MOST = 40
 
 @draw.drawn
 def keys(h: History) -> Chart:
-    """Divergent keys by run: those that were there before, the new ones, and below zero those resolved since.
+    """Divergent keys by run: those that were there before, the new ones, and below zero those
+    resolved since.
 
     Parameters
     ----------
@@ -128,9 +129,15 @@ def reads(h: History) -> Chart:
     if not runs:
         return _no_run()
     bad = [r for r in runs if r["verdict"] != "complete"]
-    title = f"{len(runs) - len(bad):,} of the last {draw.some(len(runs), 'replay')} complete" if bad else (
-        f"All of the last {draw.some(len(runs), 'replay')} complete" if len(runs) > 1 else "The only replay is complete"
-    )  # fmt: skip
+    title = (
+        f"{len(runs) - len(bad):,} of the last {draw.some(len(runs), 'replay')} complete"
+        if bad
+        else (
+            f"All of the last {draw.some(len(runs), 'replay')} complete"
+            if len(runs) > 1
+            else "The only replay is complete"
+        )
+    )
     told = "; ".join(
         f"{_name(r)}: {_count(r['delivered']):,} messages, {r['verdict']}" for r in runs[-6:]
     )

@@ -21,7 +21,8 @@ MOST_ROWS = 24
 
 @draw.drawn
 def events_over_time(replay: Replay) -> Chart:
-    """Events by their own time, stacked by partition (by topic beyond 8 partitions), with the rejects marked.
+    """Events by their own time, stacked by partition (by topic beyond 8 partitions), with the
+    rejects marked.
 
     Parameters
     ----------
@@ -70,13 +71,17 @@ def events_over_time(replay: Replay) -> Chart:
     draw.time_axis(ax, over)
     ax.grid(axis="y")
     draw.legend(ax, columns=5)
-    fig.alt += f" Most in one bin: {base.max():,.0f}, at {over.moment(int(base.argmax()))}.{_outside(outside)}"
+    fig.alt += (
+        f" Most in one bin: {base.max():,.0f}, at "
+        f"{over.moment(int(base.argmax()))}.{_outside(outside)}"
+    )
     return fig
 
 
 @draw.drawn
 def coverage(replay: Replay) -> Chart:
-    """Each partition's offsets: delivered, or why not, as shares of ``end - start`` with the counts beside them.
+    """Each partition's offsets: delivered, or why not, as shares of ``end - start`` with the counts
+    beside them.
 
     Parameters
     ----------
@@ -96,14 +101,17 @@ def coverage(replay: Replay) -> Chart:
         )
     table = table.with_columns(span=pl.col("end") - pl.col("start"))
     sums = {kind: int(table[kind].sum()) for kind in KINDS}
-    title = f"{replay.verdict}: {sums['delivered']:,} of {int(table['span'].sum()):,} offsets were delivered".capitalize()
+    spanned = int(table["span"].sum())
+    title = f"{replay.verdict}: {sums['delivered']:,} of {spanned:,} offsets were delivered"
     told = ", ".join(f"{kind} {count:,}" for kind, count in sums.items())
     total = len(table)
     if total > MOST_ROWS:
         share = pl.col("delivered") / pl.col("span")
         table = table.sort(share.fill_nan(2.0)).head(MOST_ROWS)
     rows = table.sort("topic", "partition").to_dicts()
-    fig = draw.chart(title, f"In all: {told}. {_partitions(total)}.", height=1.6 + 0.3 * len(rows))
+    fig = draw.chart(
+        title.capitalize(), f"In all: {told}. {_partitions(total)}.", height=1.6 + 0.3 * len(rows)
+    )
     ax = fig.add_subplot()
     left = [0.0] * len(rows)
     for look, kind in enumerate(KINDS):
@@ -112,9 +120,15 @@ def coverage(replay: Replay) -> Chart:
         widths = [100 * row[kind] / row["span"] if row["span"] else 0.0 for row in rows]
         colour, hatch = draw.LOOKS[look]
         ax.barh(
-            range(len(rows)), widths, left=left, height=0.7, color=colour, hatch=hatch, edgecolor=draw.EDGE,
+            range(len(rows)),
+            widths,
+            left=left,
+            height=0.7,
+            color=colour,
+            hatch=hatch,
+            edgecolor=draw.EDGE,
             label=f"{kind} ({sums[kind]:,})",
-        )  # fmt: skip
+        )
         left = [a + b for a, b in zip(left, widths, strict=True)]
     names = [
         draw.label(n)
@@ -132,7 +146,9 @@ def coverage(replay: Replay) -> Chart:
 
 @draw.drawn
 def redeliveries(d: Dedup) -> Chart:
-    """Where in the log copies of events already seen were delivered, by time and partition; conflicting ones marked.
+    """Where in the log copies of events already seen were delivered, by time and partition.
+
+    Conflicting ones marked.
 
     Parameters
     ----------
@@ -153,7 +169,10 @@ def redeliveries(d: Dedup) -> Chart:
         .filter(pl.col("verdict") == "conflicting")
         .select(wanted)
     )
-    title = f"{d.counts['redelivered']:,} redelivered and {d.counts['conflicting']:,} conflicting copies"
+    title = (
+        f"{d.counts['redelivered']:,} redelivered and {d.counts['conflicting']:,} conflicting "
+        "copies"
+    )
     title += f" among {d.counts['events']:,} events"
     copies = pl.concat([again, other])
     if not len(copies):
@@ -195,7 +214,8 @@ def redeliveries(d: Dedup) -> Chart:
 
 @draw.drawn
 def conflicts(d: Dedup, *, most: int = 20) -> Chart:
-    """What each conflicting copy is worth: how the sum of all totals would change had that copy been chosen.
+    """What each conflicting copy is worth: how the sum of all totals would change had that copy
+    been chosen.
 
     Parameters
     ----------
@@ -230,7 +250,10 @@ def conflicts(d: Dedup, *, most: int = 20) -> Chart:
         descending=[True] + [False] * 4,
     )
     top = rows.head(most).to_dicts()
-    title = f"{draw.some(ids, 'event id')} with two contents; the copies not chosen differ by {number(size)} in all"
+    title = (
+        f"{draw.some(ids, 'event id')} with two contents; the copies not chosen differ by "
+        f"{number(size)} in all"
+    )
     fig = draw.chart(
         title, f"{_of(len(top), len(table))}, largest first.", height=1.7 + 0.26 * len(top)
     )

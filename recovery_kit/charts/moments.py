@@ -28,8 +28,9 @@ NONE_APPLIED_WRONG = (
 def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = None) -> Chart:
     """How the difference grew: with `processed`, applied − recovered as it ran over time.
 
-    Each event counts at its own time, so that a system that was only slow does not seem wrong. Without
-    `processed` all that can be drawn is which share of the events belongs to divergent keys.
+    Each event counts at its own time, so that a system that was only slow does not seem wrong.
+    Without `processed` all that can be drawn is which share of the events belongs to divergent
+    keys.
 
     Parameters
     ----------
@@ -37,12 +38,14 @@ def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = Non
         Events table, one row an event.
     r : Reconciliation
     processed : DataFrame or path, optional
-        What the system applied, in any form that `tables.read_processed` takes: event_id, optional effect and time.
+        What the system applied, in any form that `tables.read_processed` takes: event_id, optional
+        effect and time.
 
     Returns
     -------
     matplotlib.figure.Figure
-        With `processed` two lines: the net amount over all keys, and the sum of every key's absolute amount.
+        With `processed` two lines: the net amount over all keys, and the sum of every key's
+        absolute amount.
 
     Raises
     ------
@@ -74,12 +77,16 @@ def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     than = (
         f"{number(abs(net))} {'more' if net > 0 else 'less'} than" if net else "exactly as much as"
     )
-    title = f"Net, the system applied {than} the log gives; key by key it is off by {number(off)}{caveat(r)}"
+    title = (
+        f"Net, the system applied {than} the log gives; key by key it is off by "
+        f"{number(off)}{caveat(r)}"
+    )
     notes += _not_drawn(gaps)
     unknown = gaps.filter(pl.col("partition").is_null() & pl.col("at").is_not_null())
     if len(unknown):
         notes.append(
-            f"{draw.some(len(unknown), 'processed id')} not in the log, each counted as a key of its own"
+            f"{draw.some(len(unknown), 'processed id')} not in the log, each counted as a key of "
+            "its own"
         )
     fig = draw.chart(title, f"{'; '.join([f'Running amounts {over.span}', *notes])}.", height=4.4)
     if len(steps):
@@ -103,7 +110,9 @@ def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
 
 
 def _two_lines(ax: Axes, over: columns.Bins, steps: pl.DataFrame) -> None:
-    """The running sums of both columns of `steps`, each from zero at the left to its end at the right."""
+    """The running sums of both columns of `steps`, each from zero at the left to its end at the
+    right.
+    """
     x = draw.edges(over)[[0, *(steps["at"] + 1), -1]]
     lines = (
         ("sum of every key's absolute amount", "grown", "-", "s"),
@@ -112,9 +121,16 @@ def _two_lines(ax: Axes, over: columns.Bins, steps: pl.DataFrame) -> None:
     for (name, column, line, marker), colour in zip(lines, ("#0072B2", "#D55E00"), strict=True):
         amounts = [Decimal(0), *steps[column].cum_sum()]
         ax.step(
-            x, columns.floats([*amounts, amounts[-1]]), where="post", color=colour, linestyle=line, marker=marker, markersize=4,
-            markevery=max(1, len(x) // 24), label=f"{name}, ends at {draw.signed(amounts[-1])}",
-        )  # fmt: skip
+            x,
+            columns.floats([*amounts, amounts[-1]]),
+            where="post",
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(x) // 24),
+            label=f"{name}, ends at {draw.signed(amounts[-1])}",
+        )
 
 
 def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
@@ -136,10 +152,14 @@ def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
     both = ours + np.array([cells.get((False, at), 0) for at in range(over.count)])
     shares = 100 * ours / np.maximum(both, 1)
     overall = 100 * ours.sum() / max(both.sum(), 1)
-    title = f"{overall:.1f} % of the events belong to the {draw.some(len(keys), 'divergent key')}; {UNKNOWN}{caveat(r)}"
+    title = (
+        f"{overall:.1f} % of the events belong to the {draw.some(len(keys), 'divergent key')}; "
+        f"{UNKNOWN}{caveat(r)}"
+    )
     fig = draw.chart(
         title,
-        f"Share of events in each {over.duration}, {over.span}: {shares.min():.1f} to {shares.max():.1f} %.",
+        f"Share of events in each {over.duration}, {over.span}: {shares.min():.1f} to "
+        f"{shares.max():.1f} %.",
     )
     ax = fig.add_subplot()
     draw.bars_over_time(ax, over, shares, look=0, name=f"share in each {over.duration}")
@@ -170,8 +190,8 @@ def where_in_log(unique: Any, r: Reconciliation, *, processed: Any = None) -> Ch
     Returns
     -------
     matplotlib.figure.Figure
-        A heat map. With `processed`, a cell is the sum over its events of the absolute applied − recovered;
-        without it, the share of its events that belong to divergent keys.
+        A heat map. With `processed`, a cell is the sum over its events of the absolute applied −
+        recovered; without it, the share of its events that belong to divergent keys.
 
     Raises
     ------
@@ -203,10 +223,14 @@ def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
         about += f"; the partitions of {len(found):,} that hold any"
         found = columns.places(sums)
     return _map(
-        over, found,
+        over,
+        found,
         {row[:-1]: float(row[-1]) for row in sums.iter_rows()},
-        title=title, about="\n".join([about, *notes, *_not_drawn(gaps)]), unit="|applied − recovered|", text=draw.brief,
-    )  # fmt: skip
+        title=title,
+        about="\n".join([about, *notes, *_not_drawn(gaps)]),
+        unit="|applied − recovered|",
+        text=draw.brief,
+    )
 
 
 def _share_map(unique: Any, r: Reconciliation) -> Chart:
@@ -225,16 +249,31 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
         events.group_by("topic", "partition", over.place().alias("at")).agg(theirs).drop_nulls()
     )
     return _map(
-        over, columns.places(events), {row[:-1]: row[-1] for row in shares.iter_rows()},
-        title=f"Where the events of the {draw.some(len(keys), 'divergent key')} stand; {UNKNOWN}{caveat(r)}",
-        about="share of the events that belong to divergent keys", unit="% of events", text="{:.0f}".format, top=100.0,
-    )  # fmt: skip
+        over,
+        columns.places(events),
+        {row[:-1]: row[-1] for row in shares.iter_rows()},
+        title=(
+            f"Where the events of the {draw.some(len(keys), 'divergent key')} stand; "
+            f"{UNKNOWN}{caveat(r)}"
+        ),
+        about="share of the events that belong to divergent keys",
+        unit="% of events",
+        text="{:.0f}".format,
+        top=100.0,
+    )
 
 
 def _map(
-    over: columns.Bins, found: list[tuple[str, int]], cells: dict[tuple[Any, ...], float], *, title: str, about: str,
-    unit: str, text: Callable[[float], str], top: float | None = None,
-) -> Chart:  # fmt: skip
+    over: columns.Bins,
+    found: list[tuple[str, int]],
+    cells: dict[tuple[Any, ...], float],
+    *,
+    title: str,
+    about: str,
+    unit: str,
+    text: Callable[[float], str],
+    top: float | None = None,
+) -> Chart:
     """The heat map of either kind; cells are by (topic, partition, bin)."""
     import numpy as np
 
@@ -242,9 +281,10 @@ def _map(
     most = sorted(cells, key=lambda cell: (-cells[cell], cell))[:3]
     told = [f"{names[found.index(c[:2])]} at {over.moment(c[2])}: {text(cells[c])}" for c in most]
     fig = draw.chart(
-        title, f"By time and partition, {over.span}; {about}. Most, {unit}: {'; '.join(told) or 'none'}.",
+        title,
+        f"By time and partition, {over.span}; {about}. Most, {unit}: {'; '.join(told) or 'none'}.",
         height=2.2 + min(0.34 * len(found), 8),
-    )  # fmt: skip
+    )
     ax = fig.add_subplot()
     grid = np.array(
         [[cells.get((*row, at), np.nan) for at in range(over.count)] for row in found],
@@ -258,7 +298,8 @@ def _map(
 def _gaps(
     unique: Any, r: Reconciliation, processed: Any, *, most: int
 ) -> tuple[pl.DataFrame, columns.Bins, list[str]]:
-    """Events applied otherwise than the log says, with the bin of time of each (null: no time, or a far one).
+    """Events applied otherwise than the log says, with the bin of time of each (null: no time, or a
+    far one).
 
     With them, in words, what they do not account for.
     """

@@ -27,7 +27,8 @@ def running(
     most: int = 6,
     processed: Any = None,
 ) -> Chart:
-    """The running totals of the worst keys: what the log gives, what the system is expected to hold in the end.
+    """The running totals of the worst keys: what the log gives, what the system is expected to hold
+    in the end.
 
     Parameters
     ----------
@@ -39,8 +40,8 @@ def running(
     most : int
         Panels at most, also of `keys`.
     processed : DataFrame or path, optional
-        As for `divergence_over_time`; draws the system's own running total too, each step at the time of its
-        processing when that is known, else at the event's.
+        As for `divergence_over_time`; draws the system's own running total too, each step at the
+        time of its processing when that is known, else at the event's.
 
     Returns
     -------
@@ -77,7 +78,10 @@ def running(
     if keys is None:
         theirs = sum((abs(fact["difference"]) for fact in facts.values()), Decimal(0))
         whole = number(columns.total(table["difference"].abs()))
-        title = f"{draw.some(len(chosen), 'worst key')}: {number(theirs)} of the {whole} by which all keys differ"
+        title = (
+            f"{draw.some(len(chosen), 'worst key')}: {number(theirs)} of the {whole} by which all "
+            "keys differ"
+        )
     lines = f"Recovered{', applied by the system' * (applied is not None)} and expected"
     rows = -(-len(chosen) // 2)
     fig = draw.chart(title + caveat(r), f"{lines}, {over.span}.", height=1.0 + 2.2 * rows)
@@ -102,7 +106,10 @@ def running(
 def _told(fact: dict[str, Any] | None) -> str:
     if fact is None:
         return "neither in the log nor among the expected totals"
-    return f"expected {number(fact['expected'])}, recovered {number(fact['recovered'])}, {draw.signed(fact['difference'])}"
+    return (
+        f"expected {number(fact['expected'])}, recovered {number(fact['recovered'])}, "
+        f"{draw.signed(fact['difference'])}"
+    )
 
 
 def _panel(
@@ -124,7 +131,8 @@ def _panel(
     # On its own, so that a key written from right to left does not turn the amount around.
     ax.set_title(draw.signed(fact["difference"]), loc="right", fontsize=9)
     mine = ours.filter(key=key)
-    # The final total is what reconcile found, so what the steps do not explain is the opening total.
+    # The final total is what reconcile found, so what the steps do not explain is the opening
+    # total.
     opening = (fact["recovered"] or Decimal(0)) - (mine["run"][-1] if len(mine) else Decimal(0))
     _line(ax, over, mine, opening, color="#0072B2", label="recovered from the log")
     if theirs is not None:
@@ -137,9 +145,16 @@ def _panel(
         height = float(fact["expected"])
         ax.axhline(height, color="black", linestyle=":", linewidth=1.4, label="expected in the end")
         ax.annotate(
-            f"expected {number(fact['expected'])}", (0.01, height), xycoords=("axes fraction", "data"), xytext=(0, 2),
-            textcoords="offset points", va="bottom", fontsize=8, bbox={"color": "white", "alpha": 0.8, "pad": 0.5}, zorder=5,
-        )  # fmt: skip
+            f"expected {number(fact['expected'])}",
+            (0.01, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=8,
+            bbox={"color": "white", "alpha": 0.8, "pad": 0.5},
+            zorder=5,
+        )
     ax.margins(y=0.16)
 
 
@@ -150,7 +165,10 @@ def _line(ax: Axes, over: columns.Bins, steps: pl.DataFrame, opening: Decimal, *
 
 
 def _steps(effects: pl.DataFrame, over: columns.Bins) -> pl.DataFrame:
-    """Each key's running sum at the end of every bin in which it moved; times beyond the bins go to the outer ones."""
+    """Each key's running sum at the end of every bin in which it moved.
+
+    Times beyond the bins go to the outer ones.
+    """
     import polars as pl
 
     moved = (

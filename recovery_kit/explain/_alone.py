@@ -1,4 +1,7 @@
-"""One window on its own: the best of the candidates, its edges settled; and several settled together."""
+"""One window on its own: the best of the candidates, its edges settled.
+
+And several settled together.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,13 @@ from recovery_kit.explain._window import (
 )  # fmt: skip
 
 CLEARLY = 4.0
-"""Bits less of what is left of a partition's keys, for which it counts as part of a window that puts none of them right."""
+"""Bits less of what is left of a partition's keys, for which it counts as part of a window that
+puts none of them right.
+"""
 
 LAST = 4
-"""Events at the end of a partition that may belong to no key that tells whether they were missed."""
+"""Events at the end of a partition that may belong to no key that tells whether they were missed.
+"""
 
 SOME = 40
 """Keys that are asked first: a few tens say many times the bits that a window takes to describe."""
@@ -43,7 +49,9 @@ LOOKED_AT = 32
 
 
 def best_alone(case: Case, state: State, causes: tuple[Cause, ...]) -> Window | None:
-    """The window that the most bits point to: of some of the keys, where they are many, and of all where some see none."""
+    """The window that the most bits point to: of some of the keys, where they are many, and of all
+    where some see none.
+    """
     off = np.flatnonzero(np.abs(state.left) > case.slack)
     few = off[np.argsort(case.busy[off], kind="stable")][:: max(1, len(off) // SOME)]
     some = len(few) < len(off) and case.busy[off].sum() > MANY
@@ -68,7 +76,9 @@ def _best(case: Case, state: State, causes: tuple[Cause, ...], keys: Ints) -> Wi
 
 
 def _refined(case: Case, state: State, seen: Seen) -> Window | None:
-    """Settle the edges by all keys, those that agree too, and count what the window then puts right and wrong."""
+    """Settle the edges by all keys, those that agree too, and count what the window then puts right
+    and wrong.
+    """
     window = drawn(case, seen)
     if seen.place >= 0:
         window = _in_place(case, state, window, seen)
@@ -78,9 +88,11 @@ def _refined(case: Case, state: State, seen: Seen) -> Window | None:
 
 
 def _earned(case: Case, state: State, window: Window) -> Window:
-    """Leave partitions out of a window that puts keys right in one alone, unless it clearly leaves less in them too.
+    """Leave partitions out of a window that puts keys right in one alone, unless it clearly leaves
+    less in them too.
 
-    A window of all partitions may well touch none but doubly wrong keys in some, and then it makes what is left smaller.
+    A window of all partitions may well touch none but doubly wrong keys in some, and then it makes
+    what is left smaller.
     """
     unit = case.usual / 8 * window.cause.down
     task = Task.of(case, window, state)
@@ -101,7 +113,9 @@ def _earned(case: Case, state: State, window: Window) -> Window:
 
 
 def _settled(case: Case, window: Window, state: State) -> Window:
-    """Settle a window's edges; in a partition where it puts no key right they are where the others' are, by arrival."""
+    """Settle a window's edges; in a partition where it puts no key right they are where the others'
+    are, by arrival.
+    """
     task = Task.of(case, window, state)
     made = replace(window, spans=settled(task))
     parts = [sums(task, begin, end) for _, begin, end in made.spans]
@@ -165,8 +179,9 @@ def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | No
     if window.cause in (MISSED, SIGN) and state.error.any() and not window.copies:
         rows = rows_of(case, window)
         inside = len(rows) > 0 and (state.error[rows] != 0).mean() > 0.5
-        # Within a window of another mistake the two come to the same amounts. One type: a third mistake on top of it,
-        # for who loses a type? All types: a hole in it, for who turns every sign?
+        # Within a window of another mistake the two come to the same amounts. One type: a third
+        # mistake on top of it, for who loses a type? All types: a hole in it, for who turns every
+        # sign?
         if inside and (window.cause is MISSED) == (window.kind >= 0):
             return None
     task = Task.of(case, window, state)
@@ -196,9 +211,11 @@ def together(case: Case, found: Sequence[Window]) -> list[Window]:
 
 
 def _up_to_the_end(case: Case, windows: list[Window], at: int) -> Window:
-    """Let a missed window that ends just before its partition does end with it, where that puts no key wrong.
+    """Let a missed window that ends just before its partition does end with it, where that puts no
+    key wrong.
 
-    Nothing that was applied follows it there: that the last events are missing too is the simpler story.
+    Nothing that was applied follows it there: that the last events are missing too is the simpler
+    story.
     """
     window = windows[at]
     off = keys_off(case, settle(case, windows))

@@ -21,7 +21,9 @@ def whole(low: np.int64, high: np.int64) -> int:
 
 
 def ranked(numbers: Ints, most: int) -> Ints:
-    """The stable order of numbers from 0 to below ``most``, by 16 bits at a time: numpy sorts these ten times as fast."""
+    """The stable order of numbers from 0 to below ``most``, by 16 bits at a time: numpy sorts these
+    ten times as fast.
+    """
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
     for shift in range(16, (most - 1).bit_length(), 16):
         order = order[np.argsort((numbers[order] >> shift).astype(np.uint16), kind="stable")]
@@ -29,10 +31,11 @@ def ranked(numbers: Ints, most: int) -> Ints:
 
 
 def arrivals(time: Ints, *, block: int = 64) -> Ints:
-    """When records of one partition arrived, as far as their own times tell: never backwards, in log order.
+    """When records of one partition arrived, as far as their own times tell: never backwards, in
+    log order.
 
-    A record is there no later than those after it, so the highest time so far is the best guess; a time far beyond
-    what the next block of records shows is a wrong clock, and is cut.
+    A record is there no later than those after it, so the highest time so far is the best guess; a
+    time far beyond what the next block of records shows is a wrong clock, and is cut.
     """
     if len(time) <= block:
         return np.maximum.accumulate(time)

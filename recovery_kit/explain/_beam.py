@@ -1,11 +1,13 @@
-"""Windows that overlap on every key, all of them at once and roughly: a beam search over ranges of cells (see ``_pursuit``).
+"""Windows that overlap on every key, all of them at once and roughly: a beam search over ranges of
+cells (see ``_pursuit``).
 
-What any window does to a key is, by and large, its length times the key's usual traffic; that part, which would make two windows
-look like one longer one, is taken out first, type by type. What remains differs from place to place in the log. To each set of
-windows that is kept, the best window of each family is added, by least squares; then edges are moved, each on its own, each
-window is looked for anew in the light of the others, and edges are moved two at a time, for one hides behind another where
-windows overlap. That is orthogonal matching pursuit (Pati, Rezaiifar and Krishnaprasad, 1993) with a beam: where windows are
-of a size, the best one alone is none of them.
+What any window does to a key is, by and large, its length times the key's usual traffic; that part,
+which would make two windows look like one longer one, is taken out first, type by type. What
+remains differs from place to place in the log. To each set of windows that is kept, the best window
+of each family is added, by least squares; then edges are moved, each on its own, each window is
+looked for anew in the light of the others, and edges are moved two at a time, for one hides behind
+another where windows overlap. That is orthogonal matching pursuit (Pati, Rezaiifar and
+Krishnaprasad, 1993) with a beam: where windows are of a size, the best one alone is none of them.
 
 Cost: O(cells**2 keys) a family of windows and set that is kept.
 """
@@ -29,7 +31,10 @@ DEPTH = 5
 """Windows that are looked for together, at most."""
 
 WORK = 750
-"""Sets of windows that are kept at each depth, times the families of windows beside them; but 10 to 100 sets."""
+"""Sets of windows that are kept at each depth, times the families of windows beside them.
+
+But 10 to 100 sets.
+"""
 
 TOLD = 3
 """Sets of each number that are told."""
@@ -44,7 +49,9 @@ BESIDE = 5
 """Sets of windows of each number beside which short windows are looked for too."""
 
 ALIKE = 0.25
-"""Part of its length by which a window's edges differ at most, together, from those of one that is much like it."""
+"""Part of its length by which a window's edges differ at most, together, from those of one that is
+much like it.
+"""
 
 MOVES = np.array([0, 1, 2, 3, 5, 8, 13, 21, 34, -1, -2, -3, -5, -8, -13, -21, -34])
 """By how many cells two edges are moved together."""
@@ -71,7 +78,9 @@ STRANGE = 8.0
 def sets_of_windows(
     case: Case, found: Sequence[Window], causes: Sequence[Cause]
 ) -> Iterator[list[Guess]]:
-    """Sets of windows beside those found that leave little: the likeliest of one, of two, and so on."""
+    """Sets of windows beside those found that leave little: the likeliest of one, of two, and so
+    on.
+    """
     grid = _grid(case, found, causes)
     if not grid.families:
         return
@@ -100,7 +109,9 @@ def _one_more(grid: Grid, level: list[list[Range]]) -> Iterator[list[Range]]:
 
 
 def _likeliest(grid: Grid, sets: Iterable[list[Range]], most: int) -> list[list[Range]]:
-    """The likeliest sets by either measure, in turn: few keys that are left off say a lot, but not before most windows are known."""
+    """The likeliest sets by either measure, in turn: few keys that are left off say a lot, but not
+    before most windows are known.
+    """
     made = {frozenset(windows): windows for windows in sets}
     told = {key: grid.measures(windows) for key, windows in made.items()}
     turns = zip(*(sorted(made, key=lambda key: told[key][by]) for by in (0, 1)), strict=True)
@@ -136,7 +147,9 @@ def _sharpened(grid: Grid, windows: list[Range]) -> list[Range]:
 
 
 def _anew(grid: Grid, windows: list[Range]) -> list[Range]:
-    """Each window looked for anew, of any family, in the light of the others, while that leaves less."""
+    """Each window looked for anew, of any family, in the light of the others, while that leaves
+    less.
+    """
     made, now = list(windows), grid.bits(windows)
     for _ in range(3):
         before = now
@@ -153,7 +166,9 @@ def _anew(grid: Grid, windows: list[Range]) -> list[Range]:
 
 
 def _closer(grid: Grid, windows: list[Range]) -> list[Range]:
-    """Any two edges moved together, while that leaves less: where windows overlap, one edge hides behind another."""
+    """Any two edges moved together, while that leaves less: where windows overlap, one edge hides
+    behind another.
+    """
     made, now = list(windows), grid.bits(windows)
     for _ in range(4 * len(made)):
         tried = _moved(grid, made)
@@ -197,7 +212,9 @@ def _moved(grid: Grid, windows: list[Range]) -> list[Range]:
 
 
 def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
-    """What is looked at: the busiest keys, without strange ones, and families of windows on places that are mostly off."""
+    """What is looked at: the busiest keys, without strange ones, and families of windows on places
+    that are mostly off.
+    """
     state = settle(case, found)
     weight, across = trend(case, -1, state.left)
     off, there, left = np.abs(state.left) > case.slack, weight > 0, state.left * weight
@@ -232,7 +249,9 @@ def _grid(case: Case, found: Sequence[Window], causes: Sequence[Cause]) -> Grid:
 
 
 def _places(side: Case, there: Bools, off: Bools) -> list[int]:
-    """The places, with -1 for all of several, where many keys are off: where most agree, a window stands out by those."""
+    """The places, with -1 for all of several, where many keys are off: where most agree, a window
+    stands out by those.
+    """
     told = {}
     for at, (_, _, low, high) in enumerate([("", 0, 0, len(side.events)), *side.places], start=-1):
         seen = there & (np.bincount(side.code[low:high], minlength=len(there)) > 0)
@@ -245,7 +264,9 @@ def _places(side: Case, there: Bools, off: Bools) -> list[int]:
 
 
 def _elsewhere(case: Case, places: list[int], found: Sequence[Window]) -> Iterator[Family]:
-    """What was found of a type in some places, in each of the others: there it may overlap with more."""
+    """What was found of a type in some places, in each of the others: there it may overlap with
+    more.
+    """
     known = {(w.cause, w.kind, place) for w in found if w.kind >= 0 for place, _, _ in w.spans}
     for cause, kind in dict.fromkeys((w.cause, w.kind) for w in found if w.kind >= 0):
         if len(case.places) > 1:

@@ -40,7 +40,8 @@ class Case:
     copies : Events
         The redelivered copies.
     conflicts : polars.DataFrame
-        Every copy of every conflicted id by topic, partition and offset, with code, verdict and chosen_effect.
+        Every copy of every conflicted id by topic, partition and offset, with code, verdict and
+        chosen_effect.
     scale : int
         Decimals; an amount is a whole number of 10**-scale.
     slack : int
@@ -123,8 +124,8 @@ class Case:
     def span(self) -> tuple[Ints, Ints]:
         """For each event the first and the last row at which a copy of it stands in its partition.
 
-        A window of rows [s, e) holds every copy where s <= first and last < e. An event with a copy in another
-        partition has first = -1: a window on its own partition cannot have hidden it.
+        A window of rows [s, e) holds every copy where s <= first and last < e. An event with a copy
+        in another partition has first = -1: a window on its own partition cannot have hidden it.
         """
         import polars as pl
 
@@ -137,7 +138,10 @@ class Case:
 
     @cached_property
     def copied(self) -> Case:
-        """The redelivered copies in the place of the events; those of keys that the reconciliation lacks are left out."""
+        """The redelivered copies in the place of the events.
+
+        Those of keys that the reconciliation lacks are left out.
+        """
         known = self.codes(*self.copies.numbers("key")) >= 0
         none = self.copies.only(np.zeros(len(known), bool))
         return replace(
@@ -180,7 +184,9 @@ class Case:
 
     @cached_property
     def arrival(self) -> Ints:
-        """About when each event arrived, ms: late events do not turn it back, and a wild time does not push it on."""
+        """About when each event arrived, ms: late events do not turn it back, and a wild time does
+        not push it on.
+        """
         made, time = np.empty(len(self.events), np.int64), self.events.whole("time")
         for _, _, begin, end in self.places:
             made[begin:end] = arrivals(time[begin:end])
@@ -188,7 +194,9 @@ class Case:
 
     @cached_property
     def tracks(self) -> list[Track]:
-        """The orders in which windows are looked for: by partition, and where there are several, of all by arrival."""
+        """The orders in which windows are looked for: by partition, and where there are several, of
+        all by arrival.
+        """
         about, rows = (self.code, self.kind, len(self.keys)), np.arange(len(self.events))
         made = [track(rows, *about, np.array([0, *(end for *_, end in self.places)]), merged=False)]
         if len(self.places) > 1:
@@ -221,8 +229,8 @@ def open_case(r: Any, d: Any) -> Case:
     case = Case(keys, events, copies, conflicts, scale, _frames.unscaled(r.tolerance, scale))
     if (strange := np.flatnonzero(case.code < 0)).size:
         raise TableError(
-            f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the reconciliation lacks; "
-            f"give the Dedup that its totals came from"
+            f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the "
+            "reconciliation lacks; give the Dedup that its totals came from"
         )
     return case
 

@@ -1,7 +1,8 @@
-"""The log cut into cells: on that a window is a range of cells, and what it leaves of many keys a product of small matrices.
+"""The log cut into cells: on that a window is a range of cells, and what it leaves of many keys a
+product of small matrices.
 
-Of each cell it is added up what its events come to for each key. That is rough, an edge lies half a cell off, but windows
-can be set against each other by the thousand (see ``_beam``).
+Of each cell it is added up what its events come to for each key. That is rough, an edge lies half a
+cell off, but windows can be set against each other by the thousand (see ``_beam``).
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class Cells:
     rows : array
         The events by arrival; cell c has those from ``starts[c]`` to ``starts[c + 1]``.
     told : array
-        The events that are looked at: those of some keys, in log order. Of each there is its ``cell``, the number of its key in
-        ``own``, its weighted ``effect``, and what is already known to be ``wrong`` with it.
+        The events that are looked at: those of some keys, in log order. Of each there is its
+        ``cell``, the number of its key in ``own``, its weighted ``effect``, and what is already
+        known to be ``wrong`` with it.
     """
 
     case: Case
@@ -63,7 +65,10 @@ class Cells:
 
     @classmethod
     def of(cls, case: Case, state: State | None, keys: Ints, weight: Floats, most: int) -> Cells:
-        """Cut the log into so many cells at most; ``state`` tells which events are hidden or wrong, None that none is."""
+        """Cut the log into so many cells at most.
+
+        ``state`` tells which events are hidden or wrong, None that none is.
+        """
         n = len(case.events)
         rows = case.by_arrival if len(case.places) > 1 else np.arange(n)
         cells = max(1, min(most, n // FEWEST))
@@ -100,7 +105,10 @@ class Cells:
         return made
 
     def added(self, place: int, kind: int, *, wrong: bool = False) -> Floats:
-        """What the events of a place and a kind (-1: all) come to, by cell and key; or what is wrong with them."""
+        """What the events of a place and a kind (-1: all) come to, by cell and key.
+
+        Or what is wrong with them.
+        """
         _, _, low, high = self.case.places[place] if place >= 0 else ("", 0, 0, len(self.rows))
         some = slice(*np.searchsorted(self.told, (low, high)))
         amounts = (self.wrong if wrong else self.effect)[some]

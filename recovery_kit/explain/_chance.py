@@ -1,4 +1,6 @@
-"""How often chance would match an amount: tried on amounts like those of the log that have nothing to do with a key."""
+"""How often chance would match an amount: tried on amounts like those of the log that have nothing
+to do with a key.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Decoys:
         return float(met.sum() + 1) / (len(moved) + 1)
 
     def _moved(self, amount: int, count: int) -> Ints:
-        """The amount, moved by differences of two of the log's amounts, by at most half of it where there are such."""
+        """The amount, moved by differences of two of the log's amounts, by at most half of it where
+        there are such.
+        """
         if not len(self.amounts):
             return self.amounts
         one = self.amounts[self.draw.integers(len(self.amounts), size=count)]

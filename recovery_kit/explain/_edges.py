@@ -1,4 +1,6 @@
-"""Settling a window's edges: each to where, with all else as it is, the fewest keys, or the least, stay unexplained."""
+"""Settling a window's edges: each to where, with all else as it is, the fewest keys, or the least,
+stay unexplained.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,17 @@ from recovery_kit.explain._sweep import Edge, scan
 from recovery_kit.explain._window import MISSED, State, Window, bounds, change_of
 
 REACH = 64
-"""Records by which an edge may lie elsewhere than the arrival times say, at least; else a tenth of the window."""
+"""Records by which an edge may lie elsewhere than the arrival times say, at least.
+
+Else a tenth of the window.
+"""
 
 CYCLES = 3
 """How often at most all edges of a window are gone through."""
 
 SIZE_COUNTS = 0.05
-"""What a bit less of what is left of keys that stay off counts, against a key that is put right: 20 bits are one key.
+"""What a bit less of what is left of keys that stay off counts, against a key that is put right: 20
+bits are one key.
 
 A window that makes what is left of many keys larger, and puts none of them right, is too long.
 """
@@ -58,7 +64,8 @@ def settled(task: Task) -> Spans:
         for at, (place, begin, end) in enumerate(spans):
             _, _, low, high = case.places[place]
             reach = max(REACH, (end - begin) // 10)
-            # An end that is the log's own end stays there: lag is no window that happens to end with the log.
+            # An end that is the log's own end stays there: lag is no window that happens to end
+            # with the log.
             least = high if end == high and window.cause is MISSED else max(low, end - reach)
             begins = max(low, begin - reach), min(high, begin + reach)
             moved = edges(
@@ -75,7 +82,10 @@ def settled(task: Task) -> Spans:
 def edges(
     task: Task, others: Ints, at: tuple[int, int], begins: tuple[int, int], ends: tuple[int, int]
 ) -> tuple[int, int]:
-    """Move the end of one span, then its beginning, each within its limits; ``others`` is what other spans explain."""
+    """Move the end of one span, then its beginning, each within its limits.
+
+    ``others`` is what other spans explain.
+    """
     rows, lo, hi = _inside(task, begins[0], ends[1])
     key, change, left = task.case.code[rows], task.change(rows), task.left - others
     by_hi, by_lo = np.argsort(hi, kind="stable"), np.argsort(-lo, kind="stable")
@@ -96,7 +106,9 @@ def sums(task: Task, begin: int, end: int) -> Ints:
 
 
 def _inside(task: Task, low: int, high: int) -> tuple[Ints, Ints, Ints]:
-    """The rows of the window's kind, and from where to where a span must reach to hold each of them."""
+    """The rows of the window's kind, and from where to where a span must reach to hold each of
+    them.
+    """
     rows = np.arange(low, high)
     if task.window.kind >= 0:
         rows = rows[task.case.kind[rows] == task.window.kind]

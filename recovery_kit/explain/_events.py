@@ -1,4 +1,7 @@
-"""The log's events as columns in the order of their places, made when they are asked for; whole rows only of a few."""
+"""The log's events as columns in the order of their places, made when they are asked for.
+
+Whole rows only of a few.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ class Events:
         return _whole(self.kept.table[name])[self.at]
 
     def numbers(self, name: str) -> tuple[Ints, pa.Array]:
-        """A column of texts as numbers of distinct values, and these values; there may be more of them than occur."""
+        """A column of texts as numbers of distinct values, and these values.
+
+        There may be more of them than occur.
+        """
         numbers, distinct = _columns.numbered(self.kept.table[name])
         return numbers[self.at].astype(np.int64), distinct
 
@@ -88,7 +94,10 @@ class Events:
 
     @cached_property
     def ids(self) -> tuple[pa.Array, Ints]:
-        """The ids as one column of large strings in the table's order, and the row of each; -1 of those that are left out."""
+        """The ids as one column of large strings in the table's order, and the row of each.
+
+        -1 of those that are left out.
+        """
         column = self.kept.table["event_id"].cast(pa.large_string()).combine_chunks()
         rows = np.full(len(column), -1)
         rows[self.at] = np.arange(len(self))

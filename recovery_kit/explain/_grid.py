@@ -1,4 +1,6 @@
-"""What ranges of cells leave of many keys, trends aside: windows set against each other by small products (see ``_beam``)."""
+"""What ranges of cells leave of many keys, trends aside: windows set against each other by small
+products (see ``_beam``).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from recovery_kit.explain._guess import Guess, without
 from recovery_kit.explain._window import MISSED, cost_of
 
 LONGEST = 0.7
-"""Part of the log that a window covers at most: with trends taken out, all that is outside a window looks like it."""
+"""Part of the log that a window covers at most: with trends taken out, all that is outside a window
+looks like it.
+"""
 
 NEAR = 16
 """Cells, or three at a time, that a short window has at most."""
@@ -109,7 +113,9 @@ class Grid:
     def more(
         self, windows: Sequence[Range], each: int = 1, *, short: bool = False
     ) -> Iterator[tuple[float, Range]]:
-        """The best windows of each family beside some: by how much they make the sum of squares smaller, and where."""
+        """The best windows of each family beside some: by how much they make the sum of squares
+        smaller, and where.
+        """
         left = self.after(windows)
         for family in self.families:
             met = self._met(family, windows)
@@ -167,7 +173,8 @@ class Grid:
         ) + named
 
     def run(self, family: Family, windows: Sequence[Range], at: Ints) -> Floats:
-        """What a window of the family from the first cell to each of some does to each key, beside other windows.
+        """What a window of the family from the first cell to each of some does to each key, beside
+        other windows.
 
         To an event that was missed nothing else was done.
         """
@@ -225,7 +232,9 @@ class Grid:
         return made
 
     def prefix(self, copies: bool, place: int, kind: int, *, wrong: bool = False) -> Floats:
-        """Prefix sums of effects, or of what is wrong with them, from cell to cell, trends aside."""
+        """Prefix sums of effects, or of what is wrong with them, from cell to cell, trends
+        aside.
+        """
         if (copies, place, kind, wrong) not in self.sums:
             cells = self.sides[copies]
             made = np.zeros((len(cells) + 1, cells.keys))

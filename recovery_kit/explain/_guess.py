@@ -1,4 +1,6 @@
-"""About where windows lie that overlap on every key: their edges moved to where they leave least (see ``_pursuit``)."""
+"""About where windows lie that overlap on every key: their edges moved to where they leave least
+(see ``_pursuit``).
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,18 @@ from recovery_kit.explain._sweep import Edge, press
 from recovery_kit.explain._window import MISSED, Cause, State, Window, change_of, settle, split
 
 CLOSE = 0.02
-"""How near the end of the log a missed window may be guessed to end, in its own lengths, to be taken for lag."""
+"""How near the end of the log a missed window may be guessed to end, in its own lengths, to be
+taken for lag.
+"""
 
 ROUNDS = 3
 """How often at most the edges of all guesses are gone through."""
 
 
 class Guess(NamedTuple):
-    """About where a window lies: the events ``rows[begin:end]`` of one partition, or of all by arrival."""
+    """About where a window lies: the events ``rows[begin:end]`` of one partition, or of all by
+    arrival.
+    """
 
     cause: Cause
     kind: int
@@ -40,7 +46,9 @@ class Guess(NamedTuple):
 
 
 def pressed(case: Case, known: Sequence[Window], guesses: list[Guess]) -> list[Guess]:
-    """Move each guess's edges along its track to where they leave least once trends are taken out, in turn."""
+    """Move each guess's edges along its track to where they leave least once trends are taken out,
+    in turn.
+    """
     made = list(guesses)
     for _ in range(ROUNDS):
         before = list(made)
@@ -73,7 +81,9 @@ def _moved(case: Case, state: State, guess: Guess) -> Guess:
 
 
 def trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
-    """A weight for each key, and what windows do to the keys wherever they are: columns, orthonormal, a row a key."""
+    """A weight for each key, and what windows do to the keys wherever they are: columns,
+    orthonormal, a row a key.
+    """
     rows = slice(None) if place < 0 else slice(*case.places[place][2:])
     key, effect, kind, keys = (
         case.code[rows],

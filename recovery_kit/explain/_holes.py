@@ -1,7 +1,8 @@
-"""Holes: two windows of one mistake with a while between them look like one window, and the keys in between speak against it.
+"""Holes: two windows of one mistake with a while between them look like one window, and the keys in
+between speak against it.
 
-The hole is a window itself, on which the mistake is undone: it is looked for like any other, and must lie inside. Where the
-mistake is a factor, a sign may have been turned there in its place.
+The hole is a window itself, on which the mistake is undone: it is looked for like any other, and
+must lie inside. Where the mistake is a factor, a sign may have been turned there in its place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ INSIDE = 0.95
 
 
 def pierced(case: Case, found: Sequence[Window]) -> list[Window] | None:
-    """The windows with the first hole that puts more keys right cut out of one of them; None when there is none."""
+    """The windows with the first hole that puts more keys right cut out of one of them.
+
+    None when there is none.
+    """
     state = settle(case, found)
     bare = State(state.left, np.zeros(len(case.events), bool), np.zeros(len(case.events), np.int64))
     for at, window in enumerate(found):

@@ -44,7 +44,9 @@ def _plain(texts: pa.Array) -> tuple[int, int]:
 
 
 def span(events: Events, others: pl.DataFrame) -> tuple[Ints, Ints]:
-    """For each event the first and the last row at which a copy of it stands in its partition; first is -1 for a copy elsewhere.
+    """For each event the first and the last row at which a copy of it stands in its partition.
+
+    First is -1 for a copy elsewhere.
 
     Parameters
     ----------

@@ -1,15 +1,18 @@
 """Incidents: the window of the log that one mistake on many keys at once points to.
 
-A window that was missed takes from each key the effects of its events in there: the difference of a key is minus the
-difference of two of its prefix sums. One key alone fits many windows, and each of those leaves the edges free to lie
-anywhere between two of that key's events: a rectangle in the plane of (begin, end). The window is where the rectangles
-of many keys meet. A rectangle counts for as many bits as it is improbable: minus log2 of the part of the plane that
-the key's rectangles take up. A window is an incident when the keys it puts right say more bits than its description
-takes (its two edges, its cause, its type), and when it puts hardly any key wrong that was right: a key that has events
-in the window and yet agrees speaks against it. Cost: O(n) a family of windows (track, type, cause), n the events
-of divergent keys; a sweep of R rectangles is O(R log R). A key with few events in the family may have large rectangles; if
-chance would hardly give it any, it counts for the bits of its amount instead, but for no more than naming one event of its
-own would take. Where windows overlap on every key, see ``_pursuit``; where one of two is taken for both, ``_holes``.
+A window that was missed takes from each key the effects of its events in there: the difference of a
+key is minus the difference of two of its prefix sums. One key alone fits many windows, and each of
+those leaves the edges free to lie anywhere between two of that key's events: a rectangle in the
+plane of (begin, end). The window is where the rectangles of many keys meet. A rectangle counts for
+as many bits as it is improbable: minus log2 of the part of the plane that the key's rectangles take
+up. A window is an incident when the keys it puts right say more bits than its description takes
+(its two edges, its cause, its type), and when it puts hardly any key wrong that was right: a key
+that has events in the window and yet agrees speaks against it. Cost: O(n) a family of windows
+(track, type, cause), n the events of divergent keys; a sweep of R rectangles is O(R log R). A key
+with few events in the family may have large rectangles; if chance would hardly give it any, it
+counts for the bits of its amount instead, but for no more than naming one event of its own would
+take. Where windows overlap on every key, see ``_pursuit``; where one of two is taken for both,
+``_holes``.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ MOST_INCIDENTS = 16
 
 
 def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
-    """Find the incidents, the most telling first, each in the light of those before, and all settled together."""
+    """Find the incidents, the most telling first, each in the light of those before, and all
+    settled together.
+    """
     found: list[Window] = []
     state = settle(case, found)
     for _ in range(MOST_INCIDENTS):
@@ -61,7 +66,9 @@ def _alone(
 
 
 def _by_ending(case: Case, found: Sequence[Window]) -> list[Window]:
-    """Tell the partitions where a missed window runs to the end of the log, which is lag, from those where it does not."""
+    """Tell the partitions where a missed window runs to the end of the log, which is lag, from
+    those where it does not.
+    """
     made = []
     for window in found:
         parts: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]] = [], []

@@ -30,14 +30,18 @@ HIT = 3.0
 """Bits that it takes to say that a key is off by an event of its own."""
 
 SPARSE = 4.0
-"""Bits by which an amount must be rarer than pairs of prefix sums are many, for a pair that comes to it to be no chance."""
+"""Bits by which an amount must be rarer than pairs of prefix sums are many, for a pair that comes
+to it to be no chance.
+"""
 
 MOST_MEETINGS = 5
 """Candidates of one family of windows."""
 
 
 class Aims(NamedTuple):
-    """What a pair of prefix sums of group g is to come to, give or take ``slack``: ``values[starts[g]]``, if g has any."""
+    """What a pair of prefix sums of group g is to come to, give or take ``slack``:
+    ``values[starts[g]]``, if g has any.
+    """
 
     starts: Ints
     values: Ints
@@ -45,7 +49,9 @@ class Aims(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A candidate: a window along a track, with the bits by which the keys that point to it outweigh its cost."""
+    """A candidate: a window along a track, with the bits by which the keys that point to it
+    outweigh its cost.
+    """
 
     bits: float
     cause: Cause
@@ -61,7 +67,9 @@ class Seen(NamedTuple):
 def candidates(
     case: Case, state: State, causes: tuple[Cause, ...], asked: Bools, *, copies: bool
 ) -> Iterator[Seen]:
-    """For every family of windows (track, type, cause) those that the most bits of the keys that are asked point to."""
+    """For every family of windows (track, type, cause) those that the most bits of the keys that
+    are asked point to.
+    """
     if not len(case.events):
         return
     wanted = [
@@ -105,11 +113,12 @@ Meeting = tuple[int, int, int, float, Floats, bool]
 
 
 class Grid(NamedTuple):
-    """Prefix sums of the divergent keys' events along a track, and between which positions each one holds.
+    """Prefix sums of the divergent keys' events along a track, and between which positions each one
+    holds.
 
-    A group is a key's events of one place: ``starts`` says where its prefix sums begin. ``prefix`` is sorted within a group, and
-    ``order`` says which prefix it is; ``upto``, not sorted, gives the position up to which a prefix holds, from that of the
-    one before it.
+    A group is a key's events of one place: ``starts`` says where its prefix sums begin. ``prefix``
+    is sorted within a group, and ``order`` says which prefix it is; ``upto``, not sorted, gives the
+    position up to which a prefix holds, from that of the one before it.
     """
 
     track: Track
@@ -123,7 +132,9 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, track: Track, groups: Ints, kind: int, change: Ints) -> Grid:
-        """Prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some groups."""
+        """Prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some
+        groups.
+        """
         kept, starts, prefix, upto = _sweep.lay(track, groups, kind, change)
         order = _sweep.rank(starts, prefix)
         return cls(
@@ -138,7 +149,9 @@ class Grid(NamedTuple):
         )
 
     def holds(self, group: Ints, i: Ints) -> tuple[Ints, Ints]:
-        """The first and the last position of an edge before which just the first i events of a group stand."""
+        """The first and the last position of an edge before which just the first i events of a
+        group stand.
+        """
         at = self.starts[group] + i
         return np.where(i > 0, self.upto[at - 1] + 1, self.begins[group]), self.upto[at]
 
@@ -154,7 +167,10 @@ class Grid(NamedTuple):
         return Aims(np.append(0, np.cumsum(fits)), values[fits] // cause.up, slack)
 
     def meet(self, case: Case, cause: Cause, kind: int, aims: Aims) -> Iterator[Meeting]:
-        """Where the rectangles of many keys meet; and, of windows up to the end of the log, their sides alone."""
+        """Where the rectangles of many keys meet.
+
+        And, of windows up to the end of the log, their sides alone.
+        """
         size = (self.ends - self.begins).astype(float)
         sums = self.starts, self.prefix, self.order, *aims, MOST_PAIRS
         counts, i, j = _sweep.pairs(*sums)
@@ -177,10 +193,12 @@ class Grid(NamedTuple):
             yield from self._swept(case, cause, kind, (s0, s1, high, high), group, bits, tail=True)
 
     def _amounts(self, case: Case, cause: Cause, aims: Aims) -> Floats:
-        """Bits that an amount says which hardly any pair of a key's prefix sums would come to by chance.
+        """Bits that an amount says which hardly any pair of a key's prefix sums would come to by
+        chance.
 
-        Such a key has few events to fit, and its rectangles may be large. Rather than by the window it might be explained
-        by one event, named among all of the key's and by its cause: so it says no more bits than that would take.
+        Such a key has few events to fit, and its rectangles may be large. Rather than by the window
+        it might be explained by one event, named among all of the key's and by its cause: so it
+        says no more bits than that would take.
         """
         told = np.zeros(len(self.keys))
         told[np.diff(aims.starts) > 0] = telling(case, aims.values * abs(cause.up) / cause.down)
@@ -192,8 +210,16 @@ class Grid(NamedTuple):
         return made
 
     def _swept(
-        self, case: Case, cause: Cause, kind: int, sides: tuple[Ints, Ints, Ints, Ints], group: Ints, bits: Floats, *, tail: bool
-    ) -> Iterator[Meeting]:  # fmt: skip
+        self,
+        case: Case,
+        cause: Cause,
+        kind: int,
+        sides: tuple[Ints, Ints, Ints, Ints],
+        group: Ints,
+        bits: Floats,
+        *,
+        tail: bool,
+    ) -> Iterator[Meeting]:
         tells = np.zeros(len(case.keys))
         np.maximum.at(tells, self.keys, bits)
         s, e, weight = _sweep.cover(*sides, bits[group])
@@ -214,7 +240,10 @@ class Grid(NamedTuple):
 
 
 def _bits(area: Any, whole: Floats) -> Floats:
-    """How improbable it is that a window anywhere falls into this part of all of them; nothing where there is no part."""
+    """How improbable it is that a window anywhere falls into this part of all of them.
+
+    Nothing where there is no part.
+    """
     made: Floats = np.where(
         area > 0, -np.log2(np.clip(area / np.maximum(whole, 1), 1e-12, 0.9)), 0.0
     )

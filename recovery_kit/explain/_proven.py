@@ -1,4 +1,6 @@
-"""With a list of what the system processed: every event of the log set beside what was applied for it."""
+"""With a list of what the system processed: every event of the log set beside what was applied for
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 class Proof(NamedTuple):
     """What the processed list proves.
 
-    ``errors`` has a row an error: code, key, cause, amount (decimal), event_id, row (of the log; null when it is not
-    there), detail. ``strangers`` are lines for ids that the log lacks and that name no key: event_id, amount.
+    ``errors`` has a row an error: code, key, cause, amount (decimal), event_id, row (of the log;
+    null when it is not there), detail. ``strangers`` are lines for ids that the log lacks and that
+    name no key: event_id, amount.
     """
 
     errors: pl.DataFrame
@@ -35,7 +38,10 @@ class Proof(NamedTuple):
 
 
 def read(source: Any) -> pa.Table:
-    """The processed list: event_id, and effect, time and key where the source has them; keys are text."""
+    """The processed list: event_id, and effect, time and key where the source has them.
+
+    Keys are text.
+    """
     table = read_processed(source)
     if "key" in (raw := load(source, {"key"}, what="processed")).names:
         import polars as pl
@@ -48,7 +54,9 @@ def read(source: Any) -> pa.Table:
 
 
 def prove(case: Case, listed: pa.Table) -> Proof:
-    """Set the log and the list side by side, id by id: one sieve, and joins of what remains in it."""
+    """Set the log and the list side by side, id by id: one sieve, and joins of what remains in
+    it.
+    """
     import polars as pl
 
     with_effects, with_keys = "effect" in listed.column_names, "key" in listed.column_names
@@ -80,15 +88,24 @@ def prove(case: Case, listed: pa.Table) -> Proof:
             strangers = strange.select("event_id", amount="sum")
     elif len(strange):
         notes.append(
-            f"{len(strange):,} processed ids are not in the log; without effects their amounts are not known"
+            f"{len(strange):,} processed ids are not in the log; without effects their amounts are "
+            "not known"
         )
-    errors = pl.concat([part.select(_COLUMNS).with_columns(pl.col("amount").cast(exact)) for part in parts if len(part)]
-                       or [_empty(exact)])  # fmt: skip
+    errors = pl.concat(
+        [
+            part.select(_COLUMNS).with_columns(pl.col("amount").cast(exact))
+            for part in parts
+            if len(part)
+        ]
+        or [_empty(exact)]
+    )
     return Proof(_tails(case, errors), strangers, with_effects, notes)
 
 
 def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
-    """The rows of the log and the lines of the list, all but the events that were applied once, and as the log says."""
+    """The rows of the log and the lines of the list, all but the events that were applied once, and
+    as the log says.
+    """
     row = found(listed["event_id"].combine_chunks(), *case.events.ids)
     sound = row >= 0
     times = np.bincount(row[sound], minlength=len(case.events) + 1)
@@ -157,7 +174,9 @@ def _twice(met: pl.DataFrame) -> pl.DataFrame:
 
 
 def _wrong(case: Case, met: pl.DataFrame) -> pl.DataFrame:
-    """Events applied with another effect than the log's: with its sign turned, of another version, or enlarged."""
+    """Events applied with another effect than the log's: with its sign turned, of another version,
+    or enlarged.
+    """
     import polars as pl
 
     off = met.filter(pl.col("once") != pl.col("effect"))
@@ -179,11 +198,19 @@ def _wrong(case: Case, met: pl.DataFrame) -> pl.DataFrame:
         + pl.col("effect").cast(pl.String)
     )
     return off.with_columns(
-        cause=pl.when("version").then(pl.lit("conflict")).when(turned).then(pl.lit("wrong_sign"))
-        .when(pl.col("ratio").is_not_null()).then(pl.lit("wrong_factor")).otherwise(pl.lit("wrong_amount")),
+        cause=pl.when("version")
+        .then(pl.lit("conflict"))
+        .when(turned)
+        .then(pl.lit("wrong_sign"))
+        .when(pl.col("ratio").is_not_null())
+        .then(pl.lit("wrong_factor"))
+        .otherwise(pl.lit("wrong_amount")),
         amount=pl.col("once") - pl.col("effect"),
-        detail=how + pl.when(pl.col("ratio").is_not_null()).then(pl.lit(", times ") + pl.col("ratio")).otherwise(pl.lit("")),
-    )  # fmt: skip
+        detail=how
+        + pl.when(pl.col("ratio").is_not_null())
+        .then(pl.lit(", times ") + pl.col("ratio"))
+        .otherwise(pl.lit("")),
+    )
 
 
 def _ratios(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -197,14 +224,19 @@ def _ratios(pairs: pl.DataFrame) -> pl.DataFrame:
     often = Counter(ratios)
     usual = {ratio for n in (10, 100, 1000) for ratio in ((n, 1), (1, n))}
     named = {
-        (p, q): f"{p}/{q}" if q > 1 else f"{p}" for (p, q), times in often.items() if (abs(p), q) in usual or (times >= 3 and p)
-    }  # fmt: skip
+        (p, q): f"{p}/{q}" if q > 1 else f"{p}"
+        for (p, q), times in often.items()
+        if (abs(p), q) in usual or (times >= 3 and p)
+    }
     told = pl.Series("ratio", [named.get(ratio) for ratio in ratios], dtype=pl.String)
     return pairs.with_columns(told).drop_nulls("ratio")
 
 
 def _wholes(amounts: pl.Series) -> Any:
-    """Amounts as whole numbers of their last place; as Python's own where they may not fit 64 bits, signs and all."""
+    """Amounts as whole numbers of their last place.
+
+    As Python's own where they may not fit 64 bits, signs and all.
+    """
     array = amounts.to_arrow()
     low, high = _columns.words(array, array.type.scale).T
     if (high == low >> 62).all():
@@ -213,7 +245,10 @@ def _wholes(amounts: pl.Series) -> Any:
 
 
 def _astray(case: Case, elsewhere: pl.DataFrame) -> pl.DataFrame:
-    """The other side of an event put on another key: what that key got; a conflict when a version of it says so."""
+    """The other side of an event put on another key: what that key got.
+
+    A conflict when a version of it says so.
+    """
     import polars as pl
 
     if not len(elsewhere):
@@ -250,7 +285,9 @@ def _coded(case: Case, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
-    """Missed events with none applied after them in their partition are lag: the system has not come there yet."""
+    """Missed events with none applied after them in their partition are lag: the system has not
+    come there yet.
+    """
     import polars as pl
 
     missed = np.zeros(len(case.events), bool)

@@ -1,11 +1,14 @@
-"""Windows that overlap on every key: no key is off by one of them alone, so none can be found alone.
+"""Windows that overlap on every key: no key is off by one of them alone, so none can be found
+alone.
 
-Where they lie, all of them at once, is first searched for roughly (see ``_beam``), and then the edges of each are moved along
-its track to where, with the others as they are, they leave least (see ``_guess``). Windows near the true ones put a few keys exactly
-right, and from there each edge is settled by exact amounts. They are judged together: the keys that they put exactly right must
-say more bits than they all take to describe.
+Where they lie, all of them at once, is first searched for roughly (see ``_beam``), and then the
+edges of each are moved along its track to where, with the others as they are, they leave least (see
+``_guess``). Windows near the true ones put a few keys exactly right, and from there each edge is
+settled by exact amounts. They are judged together: the keys that they put exactly right must say
+more bits than they all take to describe.
 
-Cost: that of the rough search, and O(n) for each edge of each set of windows that is settled, n the events.
+Cost: that of the rough search, and O(n) for each edge of each set of windows that is settled, n the
+events.
 """
 
 from __future__ import annotations
@@ -25,14 +28,19 @@ MOSTLY = 0.25
 """Part of the keys touched that windows must put exactly right."""
 
 NEARLY = 0.03
-"""Part of what keys differ by that guessed windows leave at most, to be believed without one exact key."""
+"""Part of what keys differ by that guessed windows leave at most, to be believed without one exact
+key.
+"""
 
 MOST_EVENTS = 400_000
 """Events of a log beyond which this would take longer than reading the log did."""
 
 
 def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
-    """More windows beside those found, settled together; None when they neither come to exact zeros nor to next to nothing."""
+    """More windows beside those found, settled together.
+
+    None when they neither come to exact zeros nor to next to nothing.
+    """
     before = settle(case, found)
     if keys_off(case, before) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
@@ -52,9 +60,11 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
 def _nearly(
     case: Case, found: Sequence[Window], state: State, chain: list[list[Window]]
 ) -> list[Window] | None:
-    """Guessed windows beside those found that leave next to nothing, though they put no key exactly right.
+    """Guessed windows beside those found that leave next to nothing, though they put no key exactly
+    right.
 
-    A hundredfold window among others on few keys: its money is beyond doubt, the last event at its edges is not.
+    A hundredfold window among others on few keys: its money is beyond doubt, the last event at its
+    edges is not.
     """
     before = np.abs(state.left.astype(float))
     for new in chain:
@@ -68,7 +78,9 @@ def _nearly(
 
 
 def _needed(case: Case, found: Sequence[Window], windows: list[Window]) -> list[Window]:
-    """The windows without those that put nothing right beside the others: two guesses may be one window."""
+    """The windows without those that put nothing right beside the others: two guesses may be one
+    window.
+    """
     off = keys_off(case, settle(case, windows))
     for window in windows[len(found) :]:
         without = [w for w in windows if w is not window]
@@ -78,9 +90,11 @@ def _needed(case: Case, found: Sequence[Window], windows: list[Window]) -> list[
 
 
 def _judged(case: Case, before: State, windows: list[Window], known: int) -> list[Window] | None:
-    """The windows, when the keys that those after the known ones put exactly right say more than it takes to describe these.
+    """The windows, when the keys that those after the known ones put exactly right say more than it
+    takes to describe these.
 
-    And when they put right so many of the keys that they touch that hardly one window is missing, or some events off.
+    And when they put right so many of the keys that they touch that hardly one window is missing,
+    or some events off.
     """
     after = settle(case, windows)
     was, now = np.abs(before.left) > case.slack, np.abs(after.left) > case.slack

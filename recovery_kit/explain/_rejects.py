@@ -17,8 +17,8 @@ _NUMBER = re.compile(rb"-?\d{1,28}(?:\.\d{1,18})?")
 def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
     """The keys whose rest an unreadable message names: evidence by the key's number.
 
-    A message is a suspect when its bytes, or its message key, hold the key, and its bytes hold the amount; and only
-    where no other message is one for the same key.
+    A message is a suspect when its bytes, or its message key, hold the key, and its bytes hold the
+    amount; and only where no other message is one for the same key.
     """
     if replay is None or not left or not len(replay.rejects):
         return {}
@@ -40,7 +40,8 @@ def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
                 ):
                     where = f"{shorten(topic)} partition {partition} offset {offset}"
                     found.setdefault(key, []).append(
-                        f"an unreadable message ({shorten(reason)}), {where}, names this key and {number(size)}"
+                        f"an unreadable message ({shorten(reason)}), {where}, names this key and "
+                        f"{number(size)}"
                     )
     return {key: told[0] for key, told in found.items() if len(told) == 1}
 

@@ -1,4 +1,6 @@
-"""Findings of every kind as rows of the two tables of a Diagnosis (see ``_tables``), with evidence in words."""
+"""Findings of every kind as rows of the two tables of a Diagnosis (see ``_tables``), with evidence
+in words.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,15 @@ IDS = 5
 """Event ids told of one cause."""
 
 DONE = {
-    "missed": "missed", "lag": "not processed yet", "applied_twice": "applied twice", "wrong_sign": "applied with the wrong sign",
-    "wrong_factor": "applied with a wrong factor", "wrong_amount": "applied with another amount",
-    "wrong_key": "applied to another key", "conflict": "applied in another version",
-}  # fmt: skip
+    "missed": "missed",
+    "lag": "not processed yet",
+    "applied_twice": "applied twice",
+    "wrong_sign": "applied with the wrong sign",
+    "wrong_factor": "applied with a wrong factor",
+    "wrong_amount": "applied with another amount",
+    "wrong_key": "applied to another key",
+    "conflict": "applied in another version",
+}
 
 
 def of_windows(
@@ -49,7 +56,10 @@ def of_windows(
             f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
         )
         if window.rest:
-            fits = f"leaves {window.rest:.1%} of what the keys differ by; its edges may be some events off"
+            fits = (
+                f"leaves {window.rest:.1%} of what the keys differ by; its edges may be some "
+                "events off"
+            )
         incident = _incident(frame, at, cause, kind, "consistent", fits, copies=window.copies)
         incidents.append(incident)
         rows += _shared(case, frame, incident, wanted, window.cause)
@@ -119,8 +129,16 @@ def _shared(
     for row in _grouped(frame.select(*_GROUPED), ["code"]).iter_rows(named=True):
         total = _frames.unscaled(row["effect"], case.scale) * cause.up
         if row["code"] in wanted and total % cause.down == 0:
-            made.append(_row(row, incident.cause, total // cause.down, "consistent", incident.incident,
-                             f"{row['events']:,} of the key's events are among them: {incident.said}"))  # fmt: skip
+            made.append(
+                _row(
+                    row,
+                    incident.cause,
+                    total // cause.down,
+                    "consistent",
+                    incident.incident,
+                    f"{row['events']:,} of the key's events are among them: {incident.said}",
+                )
+            )
     return [row for row in made if row.amount]
 
 
@@ -184,14 +202,29 @@ def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
     evidence = _said(case, part, frame) + (
         "" if of == 1 else f", with another of the {of} that together come to the difference"
     )
-    return Row(key, part.cause, part.amount, "consistent", 1, frame["event_id"].head(IDS).to_list(), None, topic, partition,
-               frame["time"].min(), frame["time"].max(), evidence)  # fmt: skip
+    return Row(
+        key,
+        part.cause,
+        part.amount,
+        "consistent",
+        1,
+        frame["event_id"].head(IDS).to_list(),
+        None,
+        topic,
+        partition,
+        frame["time"].min(),
+        frame["time"].max(),
+        evidence,
+    )
 
 
 def _said(case: Case, part: Part, frame: pl.DataFrame) -> str:
     name = f"'{shorten(frame['event_id'][0], 40)}'"
     if part.edge:
-        return f"the edge of the incident lies past {name} of this key, which comes to {number(decimal(part.amount, case.scale))}"
+        return (
+            f"the edge of the incident lies past {name} of this key, which comes to "
+            f"{number(decimal(part.amount, case.scale))}"
+        )
     what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(
         part.table, "event "
     )
@@ -245,7 +278,10 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
             else f"{row['events']:,} events; the first: {row['detail']}"
         )
         if number_:
-            evidence = f"{row['events']:,} of the key's events are among them: {incidents[number_ - 1].said}"
+            evidence = (
+                f"{row['events']:,} of the key's events are among them: "
+                f"{incidents[number_ - 1].said}"
+            )
         rows.append(_row(row, row["cause"], amount, "proven", number_, evidence))
     return [row for row in rows if row.amount], incidents
 
@@ -263,7 +299,9 @@ def _run(case: Case, rows: Ints, at: int, cause: str) -> Incident:
 
 
 def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> list[Row]:
-    """Lines of unknown ids that name no key: given to the one key whose rest is just that, where there is one."""
+    """Lines of unknown ids that name no key: given to the one key whose rest is just that, where
+    there is one.
+    """
     amounts: dict[int, list[str]] = {}
     for event_id, amount in strangers.iter_rows():
         amounts.setdefault(_frames.unscaled(amount, case.scale), []).append(event_id)
@@ -271,8 +309,14 @@ def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> l
     for key, amount in left.items():
         keys.setdefault(amount, []).append(key)
     return [
-        plain(owners[0], "not_in_log", amount, f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the log lacks",
-              grade="consistent")._replace(events=1, event_ids=ids)
+        plain(
+            owners[0],
+            "not_in_log",
+            amount,
+            f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the log "
+            "lacks",
+            grade="consistent",
+        )._replace(events=1, event_ids=ids)
         for amount, ids in amounts.items()
         if len(ids) == 1 and len(owners := keys.get(amount, [])) == 1
-    ]  # fmt: skip
+    ]

@@ -8,7 +8,8 @@ from recovery_kit.explain._arrays import Ints
 from recovery_kit.explain._case import Case
 
 GAP = 3
-"""Events of a window that may be right and not end it: those that were delivered again later, say."""
+"""Events of a window that may be right and not end it: those that were delivered again later, say.
+"""
 
 EVENTS, KEYS = 5, 3
 """Fewer events or keys than these are no incident."""
@@ -17,7 +18,8 @@ BY_TYPE = ("wrong_sign", "wrong_factor", "wrong_amount")
 
 
 def runs(case: Case, rows: Ints, cause: str) -> list[Ints]:
-    """Rows of the log that one mistake was made on, one array an incident, those with the most events first.
+    """Rows of the log that one mistake was made on, one array an incident, those with the most
+    events first.
 
     Parameters
     ----------
@@ -41,7 +43,9 @@ def runs(case: Case, rows: Ints, cause: str) -> list[Ints]:
 
 
 def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[Ints]:
-    """Split one partition's rows where more than a few others of their kind stand between two of them."""
+    """Split one partition's rows where more than a few others of their kind stand between two of
+    them.
+    """
     rows = rows[(rows >= begin) & (rows < end)]
     if not len(rows):
         return []
@@ -55,7 +59,9 @@ def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[
 
 
 def _joined(case: Case, parts: list[Ints]) -> list[Ints]:
-    """Join the runs of several partitions that cover the same time: only those are compared that others lead up to."""
+    """Join the runs of several partitions that cover the same time: only those are compared that
+    others lead up to.
+    """
     first, last = (
         (case.arrival[[part[at] for part in parts]] for at in (0, -1))
         if parts
@@ -72,7 +78,9 @@ def _joined(case: Case, parts: list[Ints]) -> list[Ints]:
 
 
 def _of_one_time(case: Case, parts: list[Ints]) -> list[Ints]:
-    """Join runs, the longest first, with those of other partitions that cover at least half of their time."""
+    """Join runs, the longest first, with those of other partitions that cover at least half of
+    their time.
+    """
     made: list[list[Ints]] = []
     spans: list[tuple[int, int]] = []
     for part in sorted(parts, key=lambda p: -len(p)):

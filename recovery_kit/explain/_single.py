@@ -1,16 +1,20 @@
-"""Single events: what is left of one key's difference, matched with its own events, copies and conflicts.
+"""Single events: what is left of one key's difference, matched with its own events, copies and
+conflicts.
 
-Anything can be matched by chance: a key with 200 events offers some 2,000 amounts. So a match is believed only when amounts
-that have nothing to do with the key would hardly be matched: the amount is moved, again and again, by the difference of two
-of the log's amounts, so that it stays an amount such as this log gives, with its decimals, its multiples and its usual
-prices, and it is counted how often the key's events match it then. That share is the match's p-value. Of all keys that are
-left together as many are believed as keep the false ones among them, as far as can be expected, below `FALSE` (Benjamini
-and Hochberg, 1995): one match among a hundred keys that nothing explains says little, and five of seven keys that are off by
-99 times one of their amounts say a lot. A match that is not believed, or where causes differ, is ambiguous.
+Anything can be matched by chance: a key with 200 events offers some 2,000 amounts. So a match is
+believed only when amounts that have nothing to do with the key would hardly be matched: the amount
+is moved, again and again, by the difference of two of the log's amounts, so that it stays an amount
+such as this log gives, with its decimals, its multiples and its usual prices, and it is counted how
+often the key's events match it then. That share is the match's p-value. Of all keys that are left
+together as many are believed as keep the false ones among them, as far as can be expected, below
+`FALSE` (Benjamini and Hochberg, 1995): one match among a hundred keys that nothing explains says
+little, and five of seven keys that are off by 99 times one of their amounts say a lot. A match that
+is not believed, or where causes differ, is ambiguous.
 
-The simplest comes first: a redelivered copy or a conflicting version, then one event missed, applied twice, with its sign
-turned, or scaled; the same with the edge of a window an event nearer or farther, where no key that the window puts right
-forbids it; then two of all these together. Cost: O(e log e) a key of e events, and `DECOYS` look-ups where it has a match.
+The simplest comes first: a redelivered copy or a conflicting version, then one event missed,
+applied twice, with its sign turned, or scaled; the same with the edge of a window an event nearer
+or farther, where no key that the window puts right forbids it; then two of all these together.
+Cost: O(e log e) a key of e events, and `DECOYS` look-ups where it has a match.
 """
 
 from __future__ import annotations
@@ -34,7 +38,9 @@ MOST_CANDIDATES = 3_000
 
 
 class Part(NamedTuple):
-    """One cause of one key: its name, its amount, and the event it may be about: rows of ``table``, any one of them."""
+    """One cause of one key: its name, its amount, and the event it may be about: rows of ``table``,
+    any one of them.
+    """
 
     cause: str
     amount: int
@@ -45,7 +51,9 @@ class Part(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What explains a key: all the parts together when it is sure, any one of them when it is ambiguous."""
+    """What explains a key: all the parts together when it is sure, any one of them when it is
+    ambiguous.
+    """
 
     parts: tuple[Part, ...]
     sure: bool
@@ -53,7 +61,9 @@ class Finding(NamedTuple):
 
 
 class Slip(NamedTuple):
-    """A window's edge moved past one or more events of a key, and what that adds to the key's total."""
+    """A window's edge moved past one or more events of a key, and what that adds to the key's
+    total.
+    """
 
     cause: str
     amount: int
@@ -119,7 +129,10 @@ def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Find
         return found
     seen = (case.span[0] >= 0) & ~state.hidden
     seen[alone] = False
-    ends = [(begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end) for _, _, begin, end in case.places]  # fmt: skip
+    ends = [
+        (begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end)
+        for _, _, begin, end in case.places
+    ]
 
     def named(p: Part) -> Part:
         return (
@@ -181,7 +194,9 @@ def _modulo(found: Sequence[Part | Slip]) -> Ints:
 
 
 def _matches(own: Own, amount: int) -> tuple[list[Part], list[Hit]]:
-    """Single events that explain the amount, cause by cause, and what else each of these causes would explain."""
+    """Single events that explain the amount, cause by cause, and what else each of these causes
+    would explain.
+    """
     made, hits = [], []
     for cause in own.causes:
         if not own.slack and amount * cause.down % cause.up:
@@ -252,9 +267,11 @@ def _sums_to(values: Ints, amount: int) -> Iterator[tuple[int, int]]:
 
 
 def _enlarged(own: Own, amount: int, decoys: Decoys) -> Finding | None:
-    """Two events taken many times over: which two may be anyone's guess, but hardly another amount divides so.
+    """Two events taken many times over: which two may be anyone's guess, but hardly another amount
+    divides so.
 
-    An amount beyond any of the key's own, that is a multiple of 9, 99 or 999, and two of its events that it is a multiple of.
+    An amount beyond any of the key's own, that is a multiple of 9, 99 or 999, and two of its events
+    that it is a multiple of.
     """
     usual = int(np.median(np.abs(own.effects))) if len(own.effects) else 0
     for cause in sorted(own.causes, key=lambda c: -c.up):

@@ -1,7 +1,9 @@
-"""Edges that no key settles: a window's edge may lie anywhere between two events of keys that the window puts right.
+"""Edges that no key settles: a window's edge may lie anywhere between two events of keys that the
+window puts right.
 
-Events in between belong to keys that are off by something else as well. For each of those keys the edge may be where it was
-put or past some of its events, and which it is shows when what remains then is an amount of the key's own.
+Events in between belong to keys that are off by something else as well. For each of those keys the
+edge may be where it was put or past some of its events, and which it is shows when what remains
+then is an amount of the key's own.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def _both(options: list[tuple[Slip, object]]) -> list[Slip]:
 
 
 def _free(case: Case, window: Window, rows: range, settled: Bools) -> list[int]:
-    """The rows of the window's kind from its edge up to one of a key that is right, nearest first."""
+    """The rows of the window's kind from its edge up to one of a key that is right, nearest
+    first.
+    """
     found: list[int] = []
     count: dict[int, int] = {}
     for row in rows:

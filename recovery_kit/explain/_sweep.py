@@ -1,8 +1,9 @@
-"""The compiled part of the search for windows: over millions of events, in integers, without the interpreter.
+"""The compiled part of the search for windows: over millions of events, in integers, without the
+interpreter.
 
-Amounts are whole numbers of the smallest unit, modulo 2**64: equality then still means equality (a chance of 2**-64
-apart), also where sums of amounts with many decimals pass 64 bits. The arrays go to the kernels by their addresses, so each
-must be contiguous and of 8 bytes a number.
+Amounts are whole numbers of the smallest unit, modulo 2**64: equality then still means equality (a
+chance of 2**-64 apart), also where sums of amounts with many decimals pass 64 bits. The arrays go
+to the kernels by their addresses, so each must be contiguous and of 8 bytes a number.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ ROOM = 200_000
 
 
 def lay(track: Track, groups: Ints, kind: int, change: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """The prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some groups of a track.
+    """The prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some
+    groups of a track.
 
-    Returns the groups that have such events, where the sums of each begin, the sums, and for each the last position of an
-    edge before which just these events stand.
+    Returns the groups that have such events, where the sums of each begin, the sums, and for each
+    the last position of an edge before which just these events stand.
     """
     room = int((track.starts[groups + 1] - track.starts[groups]).sum()) + len(groups)
     kept, starts = np.empty(len(groups), np.int64), np.empty(len(groups) + 1, np.int64)
@@ -44,19 +46,27 @@ def rank(starts: Ints, values: Ints) -> Ints:
     spare = np.empty((2, int(np.diff(starts).max(initial=0))), np.int64)
     digits = np.empty(256, np.int64)
     load().rank(
-        len(starts) - 1, address(starts), address(values), address(order), address(spare[0]), address(spare[1]), address(digits)
-    )  # fmt: skip
+        len(starts) - 1,
+        address(starts),
+        address(values),
+        address(order),
+        address(spare[0]),
+        address(spare[1]),
+        address(digits),
+    )
     return order
 
 
 def pairs(
     starts: Ints, prefix: Ints, index: Ints, owned: Ints, targets: Ints, slack: int, most: int
 ) -> tuple[Ints, Ints, Ints]:
-    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets apart, give or take `slack`.
+    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets apart,
+    give or take `slack`.
 
-    `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each stood before the
-    sort; `owned` tells where a key's `targets` begin. A key with more than `most` pairs says nothing of where the window
-    is, and gives none. Returns where each key's pairs begin, and the pairs.
+    `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each
+    stood before the sort; `owned` tells where a key's `targets` begin. A key with more than `most`
+    pairs says nothing of where the window is, and gives none. Returns where each key's pairs begin,
+    and the pairs.
     """
     where = (address(starts), address(prefix), address(index), address(owned), address(targets))
     begins, i, j = _in_rooms(load().pairs, len(starts) - 1, where, slack, most, 2)
@@ -80,7 +90,9 @@ def _in_rooms(
     most: int,
     columns: int,
 ) -> tuple[Ints, ...]:
-    """Let a kernel find what it finds room by room: where each group's begin, and the columns found."""
+    """Let a kernel find what it finds room by room: where each group's begin, and the columns
+    found.
+    """
     counts = np.empty(groups, np.int64)
     room, group = ROOM + most, 0
     parts = [np.empty((columns, 0), np.int64)]
@@ -95,9 +107,11 @@ def _in_rooms(
 
 
 def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints, Ints, Floats]:
-    """Sweep rectangles [s0, s1] x [e0, e1] by s: at each s where one begins, the e under the most weight.
+    """Sweep rectangles [s0, s1] x [e0, e1] by s: at each s where one begins, the e under the most
+    weight.
 
-    Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima over e.
+    Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima
+    over e.
     """
     count, edges = len(s0), np.sort(np.concatenate((e0, e1 + 1)))
     edges = edges[np.append(True, edges[1:] != edges[:-1])]
@@ -135,7 +149,8 @@ class Edge(NamedTuple):
     order : int64 array
         Events as the edge passes them.
     edge, other : int64 array
-        By event, where the edge must be so that the event is inside, and the event's own place against the other edge.
+        By event, where the edge must be so that the event is inside, and the event's own place
+        against the other edge.
     fixed : int
         The other edge.
     up : bool
@@ -196,7 +211,8 @@ def scan(
     left : int64 array
         By key, what is to be explained.
     weight, unit : float
-        What a bit less of what is left counts against a key, in whole keys; its size is in this unit.
+        What a bit less of what is left counts against a key, in whole keys; its size is in this
+        unit.
 
     Returns
     -------
@@ -219,10 +235,11 @@ def _within(amounts: Ints, slack: int) -> Bools:
 
 
 def press(edge: Edge, key: Ints, change: Floats, left: Floats, trend: Floats) -> int:
-    """Move an edge to where the sum of squares of what is left is least, after any share of ``trend`` is taken out of it.
+    """Move an edge to where the sum of squares of what is left is least, after any share of
+    ``trend`` is taken out of it.
 
-    ``left`` and ``change`` are weighted by key; ``trend`` has orthonormal columns, a row a key. Of equally good places it
-    is the first.
+    ``left`` and ``change`` are weighted by key; ``trend`` has orthonormal columns, a row a key. Of
+    equally good places it is the first.
     """
     passed = edge.passed()
     state, was = left.copy(), np.empty(len(passed))

@@ -1,4 +1,6 @@
-"""The two tables of a Diagnosis: what a row of each holds, and how they are sorted, summed and handed back."""
+"""The two tables of a Diagnosis: what a row of each holds, and how they are sorted, summed and
+handed back.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A row of causes; ``code`` is the key's number, ``amount`` a whole number of the case's unit."""
+    """A row of causes; ``code`` is the key's number, ``amount`` a whole number of the case's
+    unit.
+    """
 
     code: int
     cause: str
@@ -83,10 +87,18 @@ def diagnosis(
     columns["event_ids"] = pl.Series(pa.array(columns["event_ids"], pa.list_(pa.large_string())))
     key = names.gather([row.code for row in rows]) if rows else pl.Series([], dtype=pl.String)
     schema: dict[str, Any] = {
-        "cause": pl.String, "amount": exact, "grade": pl.String, "events": pl.Int64, "event_ids": pl.List(pl.String),
-        "incident": pl.Int64, "topic": pl.String, "partition": pl.Int64, "first": time,
-        "last": time, "evidence": pl.String,
-    }  # fmt: skip
+        "cause": pl.String,
+        "amount": exact,
+        "grade": pl.String,
+        "events": pl.Int64,
+        "event_ids": pl.List(pl.String),
+        "incident": pl.Int64,
+        "topic": pl.String,
+        "partition": pl.Int64,
+        "first": time,
+        "last": time,
+        "evidence": pl.String,
+    }
     causes = pl.DataFrame(columns, schema=schema).insert_column(0, key.alias("key"))
     table = _incidents(causes, incidents, exact, time)
     numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
@@ -104,10 +116,21 @@ def _incidents(
 
     whole = pl.Int64
     schema = {
-        "incident": whole, "cause": pl.String, "type": pl.String, "topic": pl.String, "partition": whole,
-        "partitions": whole, "first": time, "last": time, "first_offset": whole, "last_offset": whole, "events": whole,
-        "grade": pl.String, "confidence": pl.String, "said": pl.String,
-    }  # fmt: skip
+        "incident": whole,
+        "cause": pl.String,
+        "type": pl.String,
+        "topic": pl.String,
+        "partition": whole,
+        "partitions": whole,
+        "first": time,
+        "last": time,
+        "first_offset": whole,
+        "last_offset": whole,
+        "events": whole,
+        "grade": pl.String,
+        "confidence": pl.String,
+        "said": pl.String,
+    }
     told = pl.DataFrame(incidents, schema=schema, orient="row")
     sums = causes.group_by("incident").agg(
         keys=pl.col("key").n_unique().cast(whole),
@@ -126,9 +149,24 @@ def _incidents(
         "money", descending=True, maintain_order=True
     )
     return joined.select(
-        "incident", "cause", "type", "topic", "partition", "partitions", "first", "last", "first_offset", "last_offset",
-        "keys", "events", "amount", "money", "grade", "confidence", "evidence",
-    )  # fmt: skip
+        "incident",
+        "cause",
+        "type",
+        "topic",
+        "partition",
+        "partitions",
+        "first",
+        "last",
+        "first_offset",
+        "last_offset",
+        "keys",
+        "events",
+        "amount",
+        "money",
+        "grade",
+        "confidence",
+        "evidence",
+    )
 
 
 def _summary(

@@ -1,4 +1,6 @@
-"""Windows of the log on which one mistake was made, and what several of them together mean for every key."""
+"""Windows of the log on which one mistake was made, and what several of them together mean for
+every key.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from recovery_kit.explain._arrays import Bools, Floats, Ints
 from recovery_kit.explain._case import Case
 
 SURE = 8.0
-"""Bits that a window must have left over: one chance in 250 that it is none, after every window has been tried."""
+"""Bits that a window must have left over: one chance in 250 that it is none, after every window has
+been tried.
+"""
 
 BROKEN = 10.0
 """Bits against a window for every key that it would put wrong."""
@@ -40,9 +44,10 @@ CAUSES = (MISSED, TWICE, SIGN, *SCALED)
 class Window:
     """Rows [begin, end) of some partitions, in each its own; of one type (its number) or all (-1).
 
-    ``copies`` says that the rows are those of the redelivered copies. ``fixed`` and ``broken`` are the keys that it put
-    right and wrong when it was found, ``bits`` by how much the former outweigh what the window takes to describe. ``rest`` is the
-    part of the keys' differences that it leaves, of a window that puts hardly any key exactly right: its edges are guessed.
+    ``copies`` says that the rows are those of the redelivered copies. ``fixed`` and ``broken`` are
+    the keys that it put right and wrong when it was found, ``bits`` by how much the former outweigh
+    what the window takes to describe. ``rest`` is the part of the keys' differences that it leaves,
+    of a window that puts hardly any key exactly right: its edges are guessed.
     """
 
     cause: Cause
@@ -61,7 +66,9 @@ class Window:
 
 
 class State(NamedTuple):
-    """What windows leave: by key what is unexplained, by event whether it was missed, and the error it then carries."""
+    """What windows leave: by key what is unexplained, by event whether it was missed, and the error
+    it then carries.
+    """
 
     left: Ints
     hidden: Bools
@@ -86,7 +93,10 @@ def settle(case: Case, windows: Sequence[Window]) -> State:
 
 
 def claims(case: Case, windows: Sequence[Window]) -> Iterator[tuple[Window, Ints, Ints]]:
-    """Each window with its rows, and by how much each is off; an event that was missed is off by nothing else."""
+    """Each window with its rows, and by how much each is off.
+
+    An event that was missed is off by nothing else.
+    """
     hidden = np.zeros(len(case.events), bool)
     for window in sorted(windows, key=lambda w: w.cause is not MISSED):
         side, (_, up, down, _) = case.copied if window.copies else case, window.cause
@@ -113,14 +123,17 @@ def rows_of(case: Case, window: Window) -> Ints:
 def bounds(case: Case, rows: Ints, *, alone: bool) -> tuple[Ints, Ints]:
     """The first and the last row between which a missed window holds every copy of an event.
 
-    A window of several partitions may hold a copy in another one as well, so there that does not count.
+    A window of several partitions may hold a copy in another one as well, so there that does not
+    count.
     """
     first, last = case.span
     return first[rows] if alone else np.where(first[rows] < 0, rows, first[rows]), last[rows]
 
 
 def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, copies: bool) -> Ints:
-    """``cause.down`` times what the mistake would add to the total for some events, given what is already wrong with them."""
+    """``cause.down`` times what the mistake would add to the total for some events, given what is
+    already wrong with them.
+    """
     effect = case.effect[rows]
     if copies:
         return effect
@@ -144,7 +157,9 @@ def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = Fal
 
 
 def telling(case: Case, amounts: Ints | Floats) -> Floats:
-    """Bits that it says to come to an amount exactly: fewer where it is small, or the log's amounts repeat."""
+    """Bits that it says to come to an amount exactly: fewer where it is small, or the log's amounts
+    repeat.
+    """
     made: Floats = np.minimum(np.log2(1 + np.abs(amounts) / case.unit), case.variety)
     return made
 
@@ -167,9 +182,14 @@ def joined(found: Sequence[Window]) -> list[Window]:
             spans = _touching(window, other)
             if spans:
                 made[at] = Window(
-                    other.cause, other.kind, spans, other.copies,
-                    other.fixed + window.fixed, other.broken + window.broken, other.bits + window.bits,
-                )  # fmt: skip
+                    other.cause,
+                    other.kind,
+                    spans,
+                    other.copies,
+                    other.fixed + window.fixed,
+                    other.broken + window.broken,
+                    other.bits + window.bits,
+                )
                 break
         else:
             made.append(window)
@@ -181,7 +201,8 @@ def _touching(one: Window, other: Window) -> tuple[tuple[int, int, int], ...] | 
         return None
     a, b = ({place: (begin, end) for place, begin, end in w.spans} for w in (one, other))
     gaps = [max(a[p][0], b[p][0]) - min(a[p][1], b[p][1]) for p in a if p in b]
-    # Missed twice is missed; but what two windows apply again is applied three times, so these are not one.
+    # Missed twice is missed; but what two windows apply again is applied three times, so these are
+    # not one.
     if a.keys() != b.keys() or not all(
         gap <= 0 if one.cause is MISSED else gap == 0 for gap in gaps
     ):

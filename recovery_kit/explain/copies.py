@@ -25,9 +25,10 @@ def copies(d: Dedup, key: str) -> Any:
     Returns
     -------
     DataFrame or Table
-        A row a copy, of the kind that ``d.unique`` is: ``event_id``, ``type``, ``value``, ``effect``, ``time``,
-        ``topic``, ``partition``, ``offset``, ``verdict`` (``"chosen"``, ``"redelivered"`` or ``"conflicting"``) and
-        ``running``, the key's total after it, from zero: only chosen copies move it.
+        A row a copy, of the kind that ``d.unique`` is: ``event_id``, ``type``, ``value``,
+        ``effect``, ``time``, ``topic``, ``partition``, ``offset``, ``verdict`` (``"chosen"``,
+        ``"redelivered"`` or ``"conflicting"``) and ``running``, the key's total after it, from
+        zero: only chosen copies move it.
     """
     import polars as pl
 

@@ -32,8 +32,8 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     d : Dedup
         The events that the recovered totals came from.
     processed : DataFrame, Table, str or Path, optional
-        What the system applied, in its order: whatever `read_processed` takes, with ``event_id``, and ``effect`` and
-        ``key`` where they are known.
+        What the system applied, in its order: whatever `read_processed` takes, with ``event_id``,
+        and ``effect`` and ``key`` where they are known.
     replay : Replay, optional
         Where the events came from; its unreadable messages are then among the suspects.
 
@@ -55,23 +55,27 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
 
     Notes
     -----
-    With ``processed`` each event is set beside what was applied for it, by its id, and causes are *proven*. What the list
-    does not account for stays *unexplained*. A list without effects proves what was missed and what was applied twice;
-    the rest is searched for as below.
+    With ``processed`` each event is set beside what was applied for it, by its id, and causes are
+    *proven*. What the list does not account for stays *unexplained*. A list without effects proves
+    what was missed and what was applied twice; the rest is searched for as below.
 
-    From totals alone, causes are at best *consistent*. First the incidents, each a window of the log, of one partition or
-    all, that was missed, applied twice, or applied with the wrong sign or a wrong factor for one type: the window that
-    puts right the most keys, judged by bits of evidence (see ``_incidents``), then the next in the light of it, until none
-    is beyond doubt; a key that a window would put wrong speaks against it. Windows that overlap on every key are found
-    through one another (see ``_pursuit``). A missed window that reaches the end of the log is *lag*. Then single events of
-    each key: its redelivered copies and conflicting versions first, then one event missed, applied twice, with its sign
-    turned, or scaled, then two of these. A match is believed only as far as amounts that have nothing to do with the key
-    would hardly be matched, over all keys together (see ``_single``). Where several fit, all are listed and the grade is
+    From totals alone, causes are at best *consistent*. First the incidents, each a window of the
+    log, of one partition or all, that was missed, applied twice, or applied with the wrong sign or
+    a wrong factor for one type: the window that puts right the most keys, judged by bits of
+    evidence (see ``_incidents``), then the next in the light of it, until none is beyond doubt; a
+    key that a window would put wrong speaks against it. Windows that overlap on every key are found
+    through one another (see ``_pursuit``). A missed window that reaches the end of the log is
+    *lag*. Then single events of each key: its redelivered copies and conflicting versions first,
+    then one event missed, applied twice, with its sign turned, or scaled, then two of these. A
+    match is believed only as far as amounts that have nothing to do with the key would hardly be
+    matched, over all keys together (see ``_single``). Where several fit, all are listed and the
+    grade is
     *ambiguous*.
 
-    The cost is that of going through the divergent keys' events some tens of times, and with ``processed`` of looking each id
-    up once; memory is a few columns of whole numbers, and the ids. Windows that overlap on every key, in a log of up to 400,000
-    events, take seconds to some tens of seconds more.
+    The cost is that of going through the divergent keys' events some tens of times, and with
+    ``processed`` of looking each id up once; memory is a few columns of whole numbers, and the ids.
+    Windows that overlap on every key, in a log of up to 400,000 events, take seconds to some tens
+    of seconds more.
     """
     for what, given, names in (
         ("r", r, ("table", "tolerance")),
@@ -105,8 +109,9 @@ def _guard(case: Case) -> None:
     most = _frames.largest([*case.keys["difference"].to_list(), case.events.kept.largest_effect()])
     if _frames.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**_frames.DIGITS:
         raise AmountError(
-            f"amounts of up to {most:f} with {case.scale} decimals are too large to be set against each other, a "
-            f"thousandfold, in {_frames.DIGITS} digits. Look for a wrong amount, or take fewer decimals"
+            f"amounts of up to {most:f} with {case.scale} decimals are too large to be set against "
+            f"each other, a thousandfold, in {_frames.DIGITS} digits. Look for a wrong amount, or "
+            "take fewer decimals"
         )
 
 
@@ -196,7 +201,10 @@ def _beyond_the_list(
     incidents: list[_tables.Incident],
     left: dict[int, int],
 ) -> tuple[list[Row], list[_tables.Incident]]:
-    """Ids alone prove what was missed and what came twice; signs, factors and versions are left to be searched for."""
+    """Ids alone prove what was missed and what came twice.
+
+    Signs, factors and versions are left to be searched for.
+    """
     import polars as pl
 
     context = Context(prec=60)
@@ -205,9 +213,11 @@ def _beyond_the_list(
     applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
     kind = pl.Decimal(_frames.DIGITS, case.scale)
     smaller = replace(
-        case, keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)), events=case.events.only(applied),
+        case,
+        keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)),
+        events=case.events.only(applied),
         copies=case.copies.only(np.zeros(len(case.copies), bool)),
-    )  # fmt: skip
+    )
     causes = (SIGN, *SCALED)
     from recovery_kit.explain import _incidents
 
@@ -219,7 +229,9 @@ def _beyond_the_list(
 
 
 def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
-    """What nothing has explained: a key that one side lacks, an unreadable message, or else unexplained."""
+    """What nothing has explained: a key that one side lacks, an unreadable message, or else
+    unexplained.
+    """
     left = {
         k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)
     }
@@ -263,6 +275,7 @@ def _check(case: Case, rows: list[Row]) -> None:
     for key, total in _told(case, rows).items():
         if total != case.difference[key]:
             raise IdentityError(
-                f"the causes of {shorten(case.keys['key'][key])} add up to {_tables.decimal(total, case.scale)}, "
-                f"its difference is {_tables.decimal(case.difference[key], case.scale)}"
+                f"the causes of {shorten(case.keys['key'][key])} add up to "
+                f"{_tables.decimal(total, case.scale)}, its difference is "
+                f"{_tables.decimal(case.difference[key], case.scale)}"
             )

@@ -20,20 +20,22 @@ class Diagnosis:
     Attributes
     ----------
     causes : DataFrame or Table
-        A row a cause of a key, the largest differences first: ``key``, ``cause``, ``amount`` (exact; what the cause
-        adds to expected - recovered), ``grade`` (one of `GRADES`), ``events`` (how many it is about),
-        ``event_ids`` (the first few; where any one of several events fits, those), ``incident`` (its number, or
-        null), ``topic``, ``partition`` (null where they are several or none), ``first``, ``last`` (times of the
-        events), ``evidence`` (a sentence). For every key the amounts add up to its difference.
+        A row a cause of a key, the largest differences first: ``key``, ``cause``, ``amount``
+        (exact; what the cause adds to expected - recovered), ``grade`` (one of `GRADES`),
+        ``events`` (how many it is about), ``event_ids`` (the first few; where any one of several
+        events fits, those), ``incident`` (its number, or null), ``topic``, ``partition`` (null
+        where they are several or none), ``first``, ``last`` (times of the events), ``evidence`` (a
+        sentence). For every key the amounts add up to its difference.
     incidents : DataFrame or Table
-        A row a cause that many keys share, those worth most first: ``incident``, ``cause``, ``type`` (null: all),
-        ``topic``, ``partition`` (null: several), ``partitions`` (how many), ``first``, ``last`` (times), ``first_offset``,
-        ``last_offset`` (null: several partitions), ``keys``, ``events``, ``amount`` (net), ``money`` (the sum of every
-        key's absolute amount), ``grade``, ``confidence`` (in words), ``evidence``.
+        A row a cause that many keys share, those worth most first: ``incident``, ``cause``,
+        ``type`` (null: all), ``topic``, ``partition`` (null: several), ``partitions`` (how many),
+        ``first``, ``last`` (times), ``first_offset``, ``last_offset`` (null: several partitions),
+        ``keys``, ``events``, ``amount`` (net), ``money`` (the sum of every key's absolute amount),
+        ``grade``, ``confidence`` (in words), ``evidence``.
     summary : dict
-        ``keys`` (with a cause), ``incidents``, ``causes`` (cause to its keys, net amount and money), ``grades`` (grade
-        to money), ``difference`` (net), ``money`` (the sum of all causes' absolute amounts), ``explained`` (that of
-        the proven and consistent ones), ``notes``.
+        ``keys`` (with a cause), ``incidents``, ``causes`` (cause to its keys, net amount and
+        money), ``grades`` (grade to money), ``difference`` (net), ``money`` (the sum of all causes'
+        absolute amounts), ``explained`` (that of the proven and consistent ones), ``notes``.
     """
 
     causes: Any

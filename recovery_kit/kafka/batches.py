@@ -1,4 +1,7 @@
-"""Record batches, as a broker sends them, to messages in columns; every offset of a range accounted for."""
+"""Record batches, as a broker sends them, to messages in columns.
+
+Every offset of a range accounted for.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ _CRC_FROM = 21
 class Batch(NamedTuple):
     """The header of a record batch (format v2), and where the batch stands in the fetched bytes.
 
-    A message of the formats v0 and v1, with what is compressed in it, is a batch too: its base offset is that of its
-    last record, and it does not say how many it holds.
+    A message of the formats v0 and v1, with what is compressed in it, is a batch too: its base
+    offset is that of its last record, and it does not say how many it holds.
     """
 
     start: int
@@ -62,7 +65,9 @@ class Batch(NamedTuple):
 
 
 def split(records: memoryview, where: str) -> list[Batch]:
-    """Find the whole batches in fetched bytes; the last one may have been cut short by the fetch size.
+    """Find the whole batches in fetched bytes.
+
+    The last one may have been cut short by the fetch size.
 
     Raises CorruptLog for a length or format that cannot be; no CRC covers these.
     """
@@ -73,8 +78,9 @@ def split(records: memoryview, where: str) -> list[Batch]:
         end = at + 12 + length
         if not 0 <= magic <= 2 or end - at < (_HEADER.size if magic == 2 else _LEGACY.size):
             raise CorruptLog(
-                f"{where}: a record batch at offset {base} says that it has format v{magic} and {length} bytes; the log is "
-                "damaged there, or newer than this version, which reads the formats v0 to v2"
+                f"{where}: a record batch at offset {base} says that it has format v{magic} and "
+                f"{length} bytes; the log is damaged there, or newer than this version, which "
+                "reads the formats v0 to v2"
             )
         if end > size:
             break
@@ -125,7 +131,10 @@ class Tally:
         return self.delivered + self.control + self.aborted + self.removed
 
     def book(self, delivery: Delivery, messages: int) -> None:
-        """Count the messages that a delivery was found to hold; its other offsets hold none any more."""
+        """Count the messages that a delivery was found to hold.
+
+        Its other offsets hold none any more.
+        """
         self.delivered += messages
         self.removed += delivery.offsets - messages
 
@@ -174,13 +183,15 @@ class Delivery:
 
 
 def take(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Delivery | None:
-    """Sort out what a fetch brought between the tally's position and ``end``, and bring the tally forward over it.
+    """Sort out what a fetch brought between the tally's position and ``end``, and bring the tally
+    forward over it.
 
     Parameters
     ----------
     fetch : Fetch
     tally : Tally
-        Its position is where the fetch was asked to start; moved to behind the last batch, at most to ``end``.
+        Its position is where the fetch was asked to start; moved to behind the last batch, at most
+        to ``end``.
     end : int
         The captured end; later records are left out exactly there.
     committed : bool
@@ -189,7 +200,8 @@ def take(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Del
     Returns
     -------
     Delivery or None
-        For `decode`; how many messages it holds is then to be booked. None when there is nothing to deliver.
+        For `decode`; how many messages it holds is then to be booked. None when there is nothing to
+        deliver.
 
     Raises
     ------
@@ -226,7 +238,9 @@ def decode(delivery: Delivery) -> Messages:
 
 
 def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[Batch]:
-    """Bring the tally forward over the batches, and return those that hold messages to deliver, not yet counted."""
+    """Bring the tally forward over the batches, and return those that hold messages to deliver, not
+    yet counted.
+    """
     wanted = []
     aborted = sorted(fetch.aborted, reverse=True)
     aborting: set[int] = set()
@@ -238,8 +252,9 @@ def _sort_out(fetch: Fetch, tally: Tally, end: int, *, committed: bool) -> list[
             break
         if not reached < batch.base_offset <= batch.last_offset:  # no CRC covers the base offset
             raise CorruptLog(
-                f"{fetch}: a record batch says that it holds the offsets {batch.base_offset} to {batch.last_offset}, and the "
-                f"one before it ends at {reached}; the log is damaged there"
+                f"{fetch}: a record batch says that it holds the offsets {batch.base_offset} to "
+                f"{batch.last_offset}, and the one before it ends at {reached}; the log is damaged "
+                "there"
             )
         reached = batch.last_offset
         if reached < tally.position:
@@ -274,9 +289,10 @@ def _check_crc(fetch: Fetch, batch: Batch) -> None:
 
     if crc32c(fetch.records[batch.start + _CRC_FROM : batch.end]) != batch.crc:
         raise CorruptLog(
-            f"{fetch}: the CRC of the record batch at offsets {batch.base_offset} to {batch.last_offset} does not match "
-            "its bytes; the log is damaged there, or the way to it is. Try again; if it stays, restore the segment from "
-            "a replica, or read around it with since and until as offsets"
+            f"{fetch}: the CRC of the record batch at offsets {batch.base_offset} to "
+            f"{batch.last_offset} does not match its bytes; the log is damaged there, or the way "
+            "to it is. Try again; if it stays, restore the segment from a replica, or read around "
+            "it with since and until as offsets"
         )
 
 
@@ -299,13 +315,24 @@ def _decode(fetch: Fetch, batches: list[Batch]) -> Messages:
     if bad >= 0:
         b = batches[bad]
         raise CorruptLog(
-            f"{fetch}: the record batch at offsets {b.base_offset} to {b.last_offset} cannot be taken apart"
+            f"{fetch}: the record batch at offsets {b.base_offset} to {b.last_offset} cannot be "
+            "taken apart"
         )
     offset, time, key_at, key_len, value_at, value_len, headers_at, headers_end = columns
     return Messages(
-        fetch.topic, fetch.partition, buffer, offset, time, key_at, key_len, value_at, value_len,
-        headers=lambda i: _headers(buffer, int(headers_at[i]), int(headers_end[i]), f"{fetch} at offset {offset[i]}"),
-    )  # fmt: skip
+        fetch.topic,
+        fetch.partition,
+        buffer,
+        offset,
+        time,
+        key_at,
+        key_len,
+        value_at,
+        value_len,
+        headers=lambda i: _headers(
+            buffer, int(headers_at[i]), int(headers_end[i]), f"{fetch} at offset {offset[i]}"
+        ),
+    )
 
 
 def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
@@ -325,7 +352,9 @@ def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
 
 
 def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """The records of batches, decompressed: a buffer, and from where to where in it each batch's stand."""
+    """The records of batches, decompressed: a buffer, and from where to where in it each batch's
+    stand.
+    """
     places = [(b.start + _HEADER.size, b.end) for b in batches]
     if not any(b.codec for b in batches):
         return np.frombuffer(fetch.records, np.uint8), places

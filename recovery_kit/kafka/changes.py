@@ -1,4 +1,6 @@
-"""Whether a log is still the one that was read: the same topic, as long as it was, on a leader that has what was read."""
+"""Whether a log is still the one that was read: the same topic, as long as it was, on a leader that
+has what was read.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ def same_topics(
     *,
     patient: bool = False,
 ) -> dict[str, wire.Topic]:
-    """The topics as they are now; a KafkaError where one is gone (unless ``patient``) or is another one by now."""
+    """The topics as they are now.
+
+    A KafkaError where one is gone (unless ``patient``) or is another one by now.
+    """
     topics = {}
     for name, before in found.items():
         now = wire.describe(consumer, name, timeout)
         if (now is None and not patient) or (now is not None and now.id != before.id):
             raise KafkaError(
-                f"topic {name!r} was deleted or made anew while it was read; what was read is of no use"
+                f"topic {name!r} was deleted or made anew while it was read; what was read is of "
+                "no use"
             )
         if now is not None:
             topics[name] = now
@@ -44,8 +50,9 @@ def new_partitions(
     for name, now in same_topics(consumer, found, timeout).items():
         if added := sorted(now.partitions - found[name].partitions):
             notes.append(
-                f"topic {name!r} got {len(added)} new partition(s) during the read ({', '.join(map(str, added))}); "
-                "they are outside what was captured: run again to read them"
+                f"topic {name!r} got {len(added)} new partition(s) during the read "
+                f"({', '.join(map(str, added))}); they are outside what was captured: run again to "
+                "read them"
             )
     return notes
 
@@ -53,22 +60,28 @@ def new_partitions(
 def look_back(
     consumer: KafkaConsumer, spans: list[Span], timeout: float, on_wait: OnWait = unheard
 ) -> dict[str, int]:
-    """Where each log starts after the read, by ``str(span)``; a KafkaError where it is not the log that was read."""
+    """Where each log starts after the read, by ``str(span)``.
+
+    A KafkaError where it is not the log that was read.
+    """
     places = [s.where for s in spans]
     starts = wire.log_starts(consumer, places, timeout=timeout, on_wait=on_wait)
     ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout, on_wait=on_wait)
     for s in spans:
         if starts[s.where] < s.log_start or ends[s.where] < s.end:
             raise KafkaError(
-                f"{s}: the log held the offsets {s.log_start} to {s.high_watermark} before it was read, and {starts[s.where]} "
-                f"to {ends[s.where]} afterwards; it was cut shorter or made anew, and what was read is of no use"
+                f"{s}: the log held the offsets {s.log_start} to {s.high_watermark} before it was "
+                f"read, and {starts[s.where]} to {ends[s.where]} afterwards; it was cut shorter or "
+                "made anew, and what was read is of no use"
             )
     require_the_same(consumer, timeout)
     return {str(s): starts[s.where] for s in spans}
 
 
 def require_the_same(consumer: KafkaConsumer, timeout: float) -> None:
-    """Raise a KafkaError where a log was cut shorter than what was read of it, even if it has grown again since."""
+    """Raise a KafkaError where a log was cut shorter than what was read of it, even if it has grown
+    again since.
+    """
     try:
         wire.validate(consumer, timeout)
     except LogTruncationError as error:
@@ -82,6 +95,7 @@ def cut_shorter(error: LogTruncationError) -> KafkaError:
         for tp, to in error.divergent_offsets.items()
     )
     return KafkaError(
-        f"the log was cut shorter while it was read, and records that were read are not in it any more: {', '.join(places)}; "
-        "an unclean leader election does that. What was read is of no use: run again"
+        "the log was cut shorter while it was read, and records that were read are not in it any "
+        f"more: {', '.join(places)}; an unclean leader election does that. What was read is of no "
+        "use: run again"
     )

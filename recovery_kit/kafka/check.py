@@ -1,4 +1,6 @@
-"""A look before the leap: can the cluster be reached, what does the topic hold, and do its messages fit the schema."""
+"""A look before the leap: can the cluster be reached, what does the topic hold, and do its messages
+fit the schema.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ class Check:
     ----------
     facts : list of (label, value)
     partitions : pandas.DataFrame
-        A row a partition: topic, partition, log_start, end, records (offsets between them), first_time, last_time.
+        A row a partition: topic, partition, log_start, end, records (offsets between them),
+        first_time, last_time.
     problems : list of str
         What stands in the way of a run, each with its fix.
     """
@@ -92,9 +95,11 @@ class Check:
 
 
 def check(settings: Settings) -> Check:
-    """Connect layer by layer, describe the topics, and read the first messages of each partition by the schema.
+    """Connect layer by layer, describe the topics, and read the first messages of each partition by
+    the schema.
 
-    What fails of name lookup, TCP, TLS, SASL, ACL and topic is a problem of the check, behind the layers that work.
+    What fails of name lookup, TCP, TLS, SASL, ACL and topic is a problem of the check, behind the
+    layers that work.
 
     Raises
     ------
@@ -161,7 +166,8 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
         first = table["first_time"].max()
         moment = "" if pd.isna(first) else f" of {first.isoformat()} or later"
         problems.append(
-            f"the head of {len(needs_opening)} partition(s) is gone: give since{moment} and opening (the totals as of then)"
+            f"the head of {len(needs_opening)} partition(s) is gone: give since{moment} and "
+            "opening (the totals as of then)"
         )
     return facts, table, problems
 
@@ -228,7 +234,9 @@ def _configs(options: tuple[Any, Any], topics: list[str]) -> list[tuple[str, obj
 
 
 def _values(found: Any, topic: str) -> dict[str, str]:
-    """The settings of one topic out of what kafka-python's describe_configs gives: kind, name, setting."""
+    """The settings of one topic out of what kafka-python's describe_configs gives: kind, name,
+    setting.
+    """
     return {
         name: str(entry["value"]) for name, entry in found.get("topic", {}).get(topic, {}).items()
     }
@@ -255,13 +263,15 @@ def _fixes(samples: list[Messages], schema: EventSchema, settings: Settings) -> 
             likely = [f for f in fields if f.rpartition(".")[2].lower() in _NAMES[parameter]]
             hint = f"; perhaps {parameter}={likely[0]}" if likely else ""
             fixes.append(
-                f"no message has a field {name!r} ({parameter}); they have: {', '.join(sorted(fields)[:20])}{hint}"
+                f"no message has a field {name!r} ({parameter}); they have: "
+                f"{', '.join(sorted(fields)[:20])}{hint}"
             )
     unknown = {t: n for t, n in types.items() if t not in schema.effects}
     if unknown:
         seen = ", ".join(f"{_show.shorten(t, 30)} ({n})" for t, n in list(unknown.items())[:10])
         fixes.append(
-            f"give these types an effect, 0 for none: {seen}; effects is now {json.dumps(settings.effects, default=str)}"
+            f"give these types an effect, 0 for none: {seen}; effects is now "
+            f"{json.dumps(settings.effects, default=str)}"
         )
     return fixes
 
@@ -281,4 +291,7 @@ def _time(ms: int | None) -> pd.Timestamp | None:
 def _times(row: Any) -> str:
     if pd.isna(row.first_time):
         return ""
-    return f", {row.first_time.isoformat(timespec='seconds')} to {row.last_time.isoformat(timespec='seconds')}"
+    return (
+        f", {row.first_time.isoformat(timespec='seconds')} to "
+        f"{row.last_time.isoformat(timespec='seconds')}"
+    )

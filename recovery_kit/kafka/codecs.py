@@ -24,7 +24,8 @@ def decompress(data: memoryview, codec: int, what: str) -> bytes | memoryview:
         return data
     if name is None:
         raise CorruptLog(
-            f"{what} is compressed with codec number {codec}, which this version does not know; it reads {', '.join(_CODECS.values())}"
+            f"{what} is compressed with codec number {codec}, which this version does not know; it "
+            f"reads {', '.join(_CODECS.values())}"
         )
     try:
         import cramjam

@@ -1,6 +1,7 @@
 """From a user's client.properties file to the keyword arguments of kafka-python's clients.
 
-What comes out is checked as a whole: half of a security configuration is refused before a byte is sent.
+What comes out is checked as a whole: half of a security configuration is refused before a byte is
+sent.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ def client_options(
 ) -> dict[str, object]:
     """Keyword arguments that ``KafkaConsumer`` and ``KafkaAdminClient`` take alike.
 
-    Passwords among them print as ``***``; as a further effect, what kafka-python writes to its loggers
-    at DEBUG no longer holds the bytes it sends, for a password is among them.
+    Passwords among them print as ``***``; as a further effect, what kafka-python writes to its
+    loggers at DEBUG no longer holds the bytes it sends, for a password is among them.
 
     Parameters
     ----------
     bootstrap_servers : str or list of str, optional
-        ``host:port``, several with commas or as a list. Not given: ``bootstrap.servers`` of the file.
+        ``host:port``, several with commas or as a list. Not given: ``bootstrap.servers`` of the
+        file.
     client_config : str or pathlib.Path, optional
         A client.properties file, in the spelling of Java's client or of librdkafka. Empty: none.
 
@@ -52,13 +54,14 @@ def client_options(
     Raises
     ------
     ParameterError
-        When the file cannot be read or understood, or its settings do not go together. No message holds a value
-        that may be secret.
+        When the file cannot be read or understood, or its settings do not go together. No message
+        holds a value that may be secret.
 
     Warns
     -----
     UserWarning
-        For settings that no client knows, and for those that leave the connection less safe than it looks.
+        For settings that no client knows, and for those that leave the connection less safe than it
+        looks.
 
     Examples
     --------
@@ -83,15 +86,15 @@ def _protocol(settings: Mapping[str, Secret], *, path: Path) -> str:
     protocol = named.reveal.upper() if named else "PLAINTEXT"
     if protocol not in PROTOCOLS:
         raise ParameterError(
-            f"{path}: security.protocol is {shorten(protocol)!r}; expected one of {', '.join(PROTOCOLS)}."
-            + did_you_mean(protocol, list(PROTOCOLS))
+            f"{path}: security.protocol is {shorten(protocol)!r}; expected one of "
+            f"{', '.join(PROTOCOLS)}." + did_you_mean(protocol, list(PROTOCOLS))
         )
     stores = [key for key in STORES if settings.get(key)]
     if stores and not protocol.endswith("SSL"):
         said = f"is {protocol}" if named else "is not given, which means PLAINTEXT"
         raise ParameterError(
-            f"{path}: {stores[0]} is set, but security.protocol {said}: the connection would not be encrypted. "
-            "Set security.protocol to SSL or SASL_SSL, or take the ssl settings out"
+            f"{path}: {stores[0]} is set, but security.protocol {said}: the connection would not "
+            "be encrypted. Set security.protocol to SSL or SASL_SSL, or take the ssl settings out"
         )
     return protocol
 
@@ -102,8 +105,8 @@ def _servers(
     listed = _listed(given) or _listed(first(settings, "bootstrap.servers", "metadata.broker.list"))
     if not listed:
         raise ParameterError(
-            "no bootstrap_servers: give host:port of a broker, such as localhost:9092, as an argument or as "
-            "bootstrap.servers in the client_config file"
+            "no bootstrap_servers: give host:port of a broker, such as localhost:9092, as an "
+            "argument or as bootstrap.servers in the client_config file"
         )
     return [_server(server, protocol=protocol) for server in listed]
 
@@ -122,11 +125,13 @@ def _server(server: str, *, protocol: str) -> str:
         # Not shown when it may hold a user and password.
         shown = "a server with an @ in it" if "@" in server else repr(shorten(server))
         raise ParameterError(
-            f"bootstrap_servers holds {shown}; expected host:port, such as broker-1.example.com:9092"
+            f"bootstrap_servers holds {shown}; expected host:port, such as "
+            "broker-1.example.com:9092"
         )
     if found["protocol"] and found["protocol"].upper() != protocol:
         raise ParameterError(
-            f"bootstrap_servers holds {server!r}, but security.protocol is {protocol}; make the two agree"
+            f"bootstrap_servers holds {server!r}, but security.protocol is {protocol}; make the "
+            "two agree"
         )
     return f"{found['host']}:{port}"
 

@@ -1,6 +1,8 @@
-"""What a broker can say of a log besides its records: whether it is compacted, and who holds a transaction open.
+"""What a broker can say of a log besides its records: whether it is compacted, and who holds a
+transaction open.
 
-None of it is needed for a verdict, so that whoever may not ask, or asks an old broker, simply learns nothing.
+None of it is needed for a verdict, so that whoever may not ask, or asks an old broker, simply
+learns nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ _TOPIC = 2  # the number of this kind of resource in DescribeConfigs
 def cleanup_policies(
     consumer: KafkaConsumer, topics: Iterable[str], *, timeout: float = 2.0
 ) -> dict[str, str]:
-    """The cleanup.policy of those topics whose settings may be seen; one request on a connection that is there."""
+    """The cleanup.policy of those topics whose settings may be seen.
+
+    One request on a connection that is there.
+    """
     from kafka.protocol.admin import DescribeConfigsRequest
 
     wanted = [(_TOPIC, topic, ["cleanup.policy"]) for topic in topics]
@@ -46,8 +51,8 @@ def open_transactions(
 ) -> dict[TopicPartition, str]:
     """Who holds a transaction open on each partition, and since when, as far as the brokers tell.
 
-    Brokers tell it since Apache Kafka 3.0: the producer to whoever may read the topic, the transactional id to whoever may
-    Describe that.
+    Brokers tell it since Apache Kafka 3.0: the producer to whoever may read the topic, the
+    transactional id to whoever may Describe that.
     """
     found: dict[TopicPartition, str] = {}
     names: dict[int, str] = {}
@@ -91,7 +96,10 @@ def _producer(producer: Any) -> str:
 
 
 def _transactions(consumer: KafkaConsumer, producers: list[int], timeout: float) -> dict[int, str]:
-    """Producer id to words about its transaction; asked of every broker, for any may coordinate it."""
+    """Producer id to words about its transaction.
+
+    Asked of every broker, for any may coordinate it.
+    """
     from kafka.protocol.admin import DescribeTransactionsRequest, ListTransactionsRequest
 
     found = {}
@@ -108,8 +116,9 @@ def _transactions(consumer: KafkaConsumer, producers: list[int], timeout: float)
             for t in wire.ask(consumer, asked, node=node, timeout=timeout).transaction_states:
                 if t.error_code == 0 and t.transaction_start_time_ms >= 0:
                     found[t.producer_id] = (
-                        f"transactional id {shorten(t.transactional_id)!r} (producer {t.producer_id}), "
-                        f"since {_when(t.transaction_start_time_ms)}; it times out after {t.transaction_timeout_ms / 1000:g} s"
+                        f"transactional id {shorten(t.transactional_id)!r} (producer "
+                        f"{t.producer_id}), since {_when(t.transaction_start_time_ms)}; it times "
+                        f"out after {t.transaction_timeout_ms / 1000:g} s"
                     )
     return found
 
@@ -125,7 +134,8 @@ def _when(ms: int) -> str:
 def compaction(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
     """Notes on topics that have compaction on."""
     return [
-        f"topic {name!r} has compaction on (cleanup.policy={policy}): a total is right only while its cleaner has taken nothing"
+        f"topic {name!r} has compaction on (cleanup.policy={policy}): a total is right only while "
+        "its cleaner has taken nothing"
         for name, policy in cleanup_policies(consumer, sorted({s.topic for s in spans})).items()
         if "compact" in policy
     ]
@@ -139,7 +149,7 @@ def open_tails(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
     for s in behind:
         held = f"; it is held open by {holders[s.where]}" if s.where in holders else ""
         notes.append(
-            f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from offset {s.stable} on; "
-            f"the read is complete up to there{held}"
+            f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from "
+            f"offset {s.stable} on; the read is complete up to there{held}"
         )
     return notes

@@ -1,4 +1,6 @@
-"""The value of ``sasl.jaas.config``: one login module and its options, in the format of Java's JAAS files."""
+"""The value of ``sasl.jaas.config``: one login module and its options, in the format of Java's JAAS
+files.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ def parse_jaas(text: Secret) -> tuple[str, dict[str, Secret]]:
     Parameters
     ----------
     text : Secret
-        Such as ``org.apache.kafka.common.security.plain.PlainLoginModule required username="u" password="p";``.
-        Quotes are double or single; inside them a backslash escapes as in Java (``\"``, ``\\``, ``\n``, octal).
+        Such as ``org.apache.kafka.common.security.plain.PlainLoginModule required username="u"
+        password="p";``. Quotes are double or single; inside them a backslash escapes as in Java
+        (``\"``, ``\\``, ``\n``, octal).
 
     Returns
     -------
@@ -49,20 +52,23 @@ def parse_jaas(text: Secret) -> tuple[str, dict[str, Secret]]:
     tokens, wrong_at = _tokens(text)
     if wrong_at is not None:
         raise ParameterError(
-            f"sasl.jaas.config cannot be read at character {wrong_at + 1}; values need double quotes, "
-            r"with \" for a quote and \\ for a backslash inside (and each backslash doubled again in a properties file)"
+            f"sasl.jaas.config cannot be read at character {wrong_at + 1}; values need double "
+            r"quotes, with \" for a quote and \\ for a backslash inside (and each backslash "
+            "doubled again in a properties file)"
         )
     parsed = _entry(tokens)
     if isinstance(parsed, str):
         raise ParameterError(
             f"sasl.jaas.config {parsed}; expected one login module, such as "
-            'org.apache.kafka.common.security.plain.PlainLoginModule required username="..." password="...";'
+            "org.apache.kafka.common.security.plain.PlainLoginModule "
+            'required username="..." password="...";'
         )
     return parsed
 
 
 def _tokens(text: Secret) -> tuple[list[tuple[str, Secret]], int | None]:
-    # Returns the place of a mistake instead of raising there: this frame's variables hold pieces of the password.
+    # Returns the place of a mistake instead of raising there: this frame's variables hold pieces of
+    # the password.
     tokens: list[tuple[str, Secret]] = []
     at = 0
     while at < len(text):

@@ -1,7 +1,8 @@
 """Message formats v0 and v1 (before Apache Kafka 0.11), on the slow road: one by one, in Python.
 
-The layout is Kafka's: https://kafka.apache.org/documentation/#messageset. A compressed message's value is a set of
-messages; those of v1 have offsets relative to the last of them, which has the offset of the message around them.
+The layout is Kafka's: https://kafka.apache.org/documentation/#messageset. A compressed message's
+value is a set of messages; those of v1 have offsets relative to the last of them, which has the
+offset of the message around them.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ def _record(fetch: Fetch, data: memoryview) -> Record:
     offset, _, crc, magic, _ = _HEADER.unpack_from(data)
     if zlib.crc32(data[_CRC_FROM:]) != crc:
         raise CorruptLog(
-            f"{fetch}: the CRC of the message at offset {offset} does not match its bytes; the log is damaged there, or "
-            "the way to it is. Try again; if it stays, read around it with since and until as offsets"
+            f"{fetch}: the CRC of the message at offset {offset} does not match its bytes; the log "
+            "is damaged there, or the way to it is. Try again; if it stays, read around it with "
+            "since and until as offsets"
         )
     at, time = _HEADER.size, -1
     if magic:
@@ -110,7 +112,9 @@ def _record(fetch: Fetch, data: memoryview) -> Record:
 
 
 def _mended(frame: memoryview) -> memoryview:
-    """An LZ4 frame of format v0, whose header's checksum, one byte, Kafka worked out over the wrong bytes."""
+    """An LZ4 frame of format v0, whose header's checksum, one byte, Kafka worked out over the wrong
+    bytes.
+    """
     import cramjam
 
     data = bytearray(frame)

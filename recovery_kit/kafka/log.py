@@ -1,4 +1,6 @@
-"""A bounded read of a log: capture where each partition ends, read to there by position, account for every offset."""
+"""A bounded read of a log: capture where each partition ends, read to there by position, account
+for every offset.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,8 @@ class Span:
     log_start : first offset that the broker still has, when the span was captured
     start : first offset that was asked for; 0 where nothing was said
     end : offset to stop before: the last stable offset then, or an earlier one that was asked for
-    high_watermark : behind the last record then; records from the last stable offset to here lie behind an open
-        transaction
+    high_watermark : behind the last record then; records from the last stable offset to here lie
+        behind an open transaction
     stable : the last stable offset
     tally : what became of the offsets up to the position
     lost : offsets that retention had taken, before or during the read
@@ -86,18 +88,21 @@ def find(
             raise ParameterError(f"{name!r} cannot be the name of a topic: {error}") from None
         except AuthorizationError:
             raise KafkaError(
-                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and Read",
+                f"not authorised to read topic {name!r}; it needs the ACL operations Describe and "
+                "Read",
                 layer="ACL",
             ) from None
         if topic is None:
             raise KafkaError(
-                f"the cluster has no topic {name!r}, or does not show it to this user; it was not created",
+                f"the cluster has no topic {name!r}, or does not show it to this user; it was not "
+                "created",
                 layer="topic",
             )
         missing = sorted(set(wanted or ()) - topic.partitions)
         if missing:
             raise KafkaError(
-                f"topic {name!r} has no partition {', '.join(map(str, missing))}; it has 0 to {max(topic.partitions)}",
+                f"topic {name!r} has no partition {', '.join(map(str, missing))}; it has 0 to "
+                f"{max(topic.partitions)}",
                 layer="topic",
             )
         found[name] = topic
@@ -116,8 +121,9 @@ def capture(
 ) -> list[Span]:
     """Capture the bounds of each partition, once.
 
-    A partition that ``since`` does not name starts at offset 0 when the ``whole`` log is asked for, so that a head
-    that retention has taken counts as lost; else at the first offset still held. ``on_wait`` as in `read_spans`.
+    A partition that ``since`` does not name starts at offset 0 when the ``whole`` log is asked for,
+    so that a head that retention has taken counts as lost; else at the first offset still held.
+    ``on_wait`` as in `read_spans`.
 
     Raises
     ------
@@ -130,19 +136,21 @@ def capture(
     spans = []
     for tp in partitions:
         log_start, stable, high = bounds[tp]
-        # Records may be deleted while a transaction that began before them is open: what is left lies behind it.
+        # Records may be deleted while a transaction that began before them is open: what is left
+        # lies behind it.
         stable = max(stable, log_start)
         end = until.get(tp, stable)
         start = since.get(tp, 0 if whole else min(log_start, end))
         if end > stable:
             why = "an open transaction" if end <= high else "what is not written yet"
             raise ParameterError(
-                f"{tp.topic}-{tp.partition}: until is offset {end}, but the log can be read to offset {stable}, "
-                f"not behind it: {why} cannot be read"
+                f"{tp.topic}-{tp.partition}: until is offset {end}, but the log can be read to "
+                f"offset {stable}, not behind it: {why} cannot be read"
             )
         if start > end:
             raise ParameterError(
-                f"{tp.topic}-{tp.partition}: since is offset {start}, behind the end at offset {end}"
+                f"{tp.topic}-{tp.partition}: since is offset {start}, behind the end at offset "
+                f"{end}"
             )
         lost = max(0, min(log_start, end) - start)
         spans.append(
@@ -164,9 +172,15 @@ def capture(
 def whole(span: Span) -> Span:
     """The same partition anew, from the first offset still held to the last stable one."""
     return Span(
-        span.topic, span.partition, span.log_start, span.log_start, span.stable, span.high_watermark, span.stable,
+        span.topic,
+        span.partition,
+        span.log_start,
+        span.log_start,
+        span.stable,
+        span.high_watermark,
+        span.stable,
         Tally(span.log_start),
-    )  # fmt: skip
+    )
 
 
 class Bounds(NamedTuple):
@@ -178,7 +192,10 @@ class Bounds(NamedTuple):
 
     @property
     def possible(self) -> bool:
-        """Whether a log can have these bounds; it may start behind where it is stable to, see `capture`."""
+        """Whether a log can have these bounds.
+
+        It may start behind where it is stable to, see `capture`.
+        """
         return 0 <= self.start <= self.high and 0 <= self.stable <= self.high
 
 
@@ -189,7 +206,8 @@ def look(
 ) -> dict[TopicPartition, Bounds]:
     """Ask for the bounds of some partitions, and ask again about those that look odd or empty.
 
-    Some brokers have been seen to answer 0, or an offset before the log's start (Jepsen, Bufstream 0.1).
+    Some brokers have been seen to answer 0, or an offset before the log's start (Jepsen, Bufstream
+    0.1).
     """
     found = ask(partitions)
     doubtful = [tp for tp in partitions if not (found[tp].possible and found[tp].high)]
@@ -200,9 +218,10 @@ def look(
             first, b = found[tp], again[tp]
             if not b.possible or b.high < first.high:
                 raise KafkaError(
-                    f"{tp.topic}-{tp.partition}: the broker says that the log starts at offset {b.start}, is stable to "
-                    f"{b.stable} and ends at {b.high}, and just before that it ends at {first.high}; that cannot be, so "
-                    "nothing was read. Look at the broker"
+                    f"{tp.topic}-{tp.partition}: the broker says that the log starts at offset "
+                    f"{b.start}, is stable to {b.stable} and ends at {b.high}, and just before "
+                    f"that it ends at {first.high}; that cannot be, so nothing was read. Look at "
+                    "the broker"
                 )
         found.update(again)
     return found
@@ -211,7 +230,8 @@ def look(
 def _ask(
     consumer: KafkaConsumer, partitions: list[TopicPartition], *, timeout: float, on_wait: OnWait
 ) -> dict[TopicPartition, Bounds]:
-    # In this order, so that what is written between the two questions is not taken to lie behind an open transaction.
+    # In this order, so that what is written between the two questions is not taken to lie behind an
+    # open transaction.
     high = wire.end_offsets(consumer, partitions, committed=False, timeout=timeout, on_wait=on_wait)
     stable = wire.end_offsets(
         consumer, partitions, committed=True, timeout=timeout, on_wait=on_wait
@@ -230,7 +250,9 @@ def read_spans(
     on_doubt: Callable[[], object] = lambda: None,
     committed: bool = True,
 ) -> Iterator[tuple[Span, Delivery]]:
-    """Read every span to its end; what a restart, a new leader or a cut connection holds up is tried again from the position.
+    """Read every span to its end.
+
+    What a restart, a new leader or a cut connection holds up is tried again from the position.
 
     Parameters
     ----------
@@ -243,16 +265,19 @@ def read_spans(
     go_on : bool
         Whether to read on where records went during the read; else it ends there.
     on_wait : callable
-        Told every few seconds without progress how many they are and what is waited for; it may raise.
+        Told every few seconds without progress how many they are and what is waited for; it may
+        raise.
     on_doubt : callable
-        Called before an offset that the broker does not have is taken to be lost; raises where it is another log by now.
+        Called before an offset that the broker does not have is taken to be lost; raises where it
+        is another log by now.
     committed : bool
         Leave out records of aborted transactions.
 
     Yields
     ------
     (Span, Delivery)
-        In offset order within each partition. The span's tally has moved over it; what it holds is still to be booked.
+        In offset order within each partition. The span's tally has moved over it; what it holds is
+        still to be booked.
     """
     open_spans = {span.where: span for span in spans if not span.done}
     if not open_spans:
@@ -312,8 +337,8 @@ def _poll(
             f"{span} from offset {span.tally.position}" for span in open_spans.values()
         )
         raise CorruptLog(
-            f"the broker says that a log is damaged: one of {places}. Restore the segment from a replica, or read around "
-            "it with since and until as offsets"
+            f"the broker says that a log is damaged: one of {places}. Restore the segment from a "
+            "replica, or read around it with since and until as offsets"
         ) from None
     except AuthorizationError as error:
         topics = ", ".join(sorted({tp.topic for tp in open_spans}))
@@ -330,8 +355,8 @@ def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float) -> None:
     first, behind = span.tally.position, min(log_start, span.end)
     if behind <= first:
         raise KafkaError(
-            f"{span}: the broker does not have offset {first}, though its log starts at {log_start}; the log "
-            "was cut shorter or the topic made anew while it was read"
+            f"{span}: the broker does not have offset {first}, though its log starts at "
+            f"{log_start}; the log was cut shorter or the topic made anew while it was read"
         )
     span.lost += behind - first
     span.raced.append((first, behind))
@@ -344,8 +369,9 @@ def batch_times(
 ) -> dict[str, int]:
     """Timestamp, in ms, of the first record still held, or of the ``last`` one, by ``str(span)``.
 
-    As the batch's header tells it: that of its first record, or the latest in it. A span with no record, or whose record
-    has no time, or that did not answer within ``timeout`` seconds, is left out.
+    As the batch's header tells it: that of its first record, or the latest in it. A span with no
+    record, or whose record has no time, or that did not answer within ``timeout`` seconds, is left
+    out.
     """
     found: dict[str, int] = {}
     waiting = {span.where: span for span in spans if span.log_start < span.stable}

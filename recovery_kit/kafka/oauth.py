@@ -1,4 +1,6 @@
-"""OAUTHBEARER by client credentials: tokens fetched from an HTTPS endpoint, kept, and renewed before they expire."""
+"""OAUTHBEARER by client credentials: tokens fetched from an HTTPS endpoint, kept, and renewed
+before they expire.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _MOST_BYTES = 1 << 20
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
-    """Tokens by the client-credentials grant (RFC 6749, section 4.4), as kafka-python asks for them.
+    """Tokens by the client-credentials grant (RFC 6749, section 4.4), as kafka-python asks for
+    them.
 
     Parameters
     ----------
@@ -115,7 +118,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
         return answer
 
     def _post(self) -> tuple[dict[str, object], str]:
-        # The problem is returned, not raised here, so that no error carries the request or the answer with it.
+        # The problem is returned, not raised here, so that no error carries the request or the
+        # answer with it.
         try:
             with self._opener.open(self._request, timeout=self._timeout) as response:
                 body = response.read(_MOST_BYTES)
@@ -141,7 +145,9 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: the request carries the client's secret, which is for the configured endpoint alone."""
+    """Follows nothing: the request carries the client's secret, which is for the configured
+    endpoint alone.
+    """
 
     def redirect_request(self, *_args: object, **_kwargs: object) -> None:
         return None
@@ -150,13 +156,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def token_provider(
     settings: Mapping[str, Secret], jaas: Mapping[str, Secret], *, path: Path
 ) -> ClientCredentials:
-    """Build the token provider that a client.properties file describes, in the Java or the librdkafka spelling.
+    """Build the token provider that a client.properties file describes, in the Java or the
+    librdkafka spelling.
 
     Raises
     ------
     ParameterError
-        When the endpoint, the client's id or its secret is missing, the endpoint is not ``https``, or the file
-        asks for another grant.
+        When the endpoint, the client's id or its secret is missing, the endpoint is not ``https``,
+        or the file asks for another grant.
     """
     _check_grant(settings, path=path)
     url = first(settings, "sasl.oauthbearer.token.endpoint.url")
@@ -169,7 +176,8 @@ def token_provider(
     )
     if not url:
         raise ParameterError(
-            f"{path}: OAUTHBEARER needs sasl.oauthbearer.token.endpoint.url, which is missing or empty"
+            f"{path}: OAUTHBEARER needs sasl.oauthbearer.token.endpoint.url, which is missing or "
+            "empty"
         )
     if not client or not secret:
         lacking = "secret (clientSecret in sasl.jaas.config, or sasl.oauthbearer.client.secret)"
@@ -208,16 +216,16 @@ def _check_grant(settings: Mapping[str, Secret], *, path: Path) -> None:
     grant = first(settings, "sasl.oauthbearer.grant.type")
     if other or (grant and grant != "client_credentials"):
         raise ParameterError(
-            f"{path}: {other or 'sasl.oauthbearer.grant.type'} asks for a way to get tokens that is not supported; "
-            "only client credentials (a client's id and secret) are"
+            f"{path}: {other or 'sasl.oauthbearer.grant.type'} asks for a way to get tokens that "
+            "is not supported; only client credentials (a client's id and secret) are"
         )
 
 
 def _check_url(url: Secret, *, path: Path) -> None:
     if not _is_https(url):
         raise ParameterError(
-            f"{path}: sasl.oauthbearer.token.endpoint.url has to begin with https:// and a host's name, without a user: "
-            "the client's secret is sent there"
+            f"{path}: sasl.oauthbearer.token.endpoint.url has to begin with https:// and a host's "
+            "name, without a user: the client's secret is sent there"
         )
 
 
@@ -270,7 +278,10 @@ def _timeout(settings: Mapping[str, Secret], *, path: Path) -> float:
 
 
 def _lifetime(answer: Mapping[str, object]) -> float:
-    """Seconds that a token is good for: what the endpoint says, else the token's own end; 0 when neither is known."""
+    """Seconds that a token is good for: what the endpoint says, else the token's own end.
+
+    0 when neither is known.
+    """
     said = answer.get("expires_in")
     if isinstance(said, int | float) or (isinstance(said, str) and said.isdecimal()):
         return float(said)

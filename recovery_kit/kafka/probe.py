@@ -1,7 +1,9 @@
-"""Why a cluster cannot be reached: one connection of our own, layer by layer, and the first layer that fails.
+"""Why a cluster cannot be reached: one connection of our own, layer by layer, and the first layer
+that fails.
 
-kafka-python 3.0.12 tries again until its time-out, whatever the reason, and then says "Unable to bootstrap".
-A probe tries once, so that a wrong password is not sent again and again until the account is locked.
+kafka-python 3.0.12 tries again until its time-out, whatever the reason, and then says "Unable to
+bootstrap". A probe tries once, so that a wrong password is not sent again and again until the
+account is locked.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ Row = tuple[str, bool, str]
 
 
 REFUSED = re.compile(
-    r"refuses the credentials|refuses this client's certificate|the certificate of \S+ is not accepted"
+    r"refuses the credentials|refuses this client's certificate|"
+    r"the certificate of \S+ is not accepted"
 )
 """How a detail tells that trying this server again is of no use."""
 
@@ -50,10 +53,11 @@ def probe(options: Mapping[str, Any], timeout: float = 10.0) -> list[Row]:
     Returns
     -------
     list of (str, bool, str)
-        (layer, whether it works, detail) in order, up to the first that fails. The layers are ``name lookup``,
-        ``TCP``, ``TLS``, ``SASL`` (the last two where the protocol has them), ``Kafka`` (the broker answers a
-        request) and ``brokers`` (the addresses that the brokers give for themselves can be reached). Of several
-        bootstrap servers the first that works, or else the one that got furthest.
+        (layer, whether it works, detail) in order, up to the first that fails. The layers are
+        ``name lookup``, ``TCP``, ``TLS``, ``SASL`` (the last two where the protocol has them),
+        ``Kafka`` (the broker answers a request) and ``brokers`` (the addresses that the brokers
+        give for themselves can be reached). Of several bootstrap servers the first that works, or
+        else the one that got furthest.
     """
     deadline = time.monotonic() + timeout
     servers: list[str] = list(options["bootstrap_servers"])
@@ -71,14 +75,19 @@ def probe(options: Mapping[str, Any], timeout: float = 10.0) -> list[Row]:
 
 
 def require_connection(options: Mapping[str, Any], timeout: float = 10.0) -> None:
-    """Raise a `KafkaError` that names the layer and the reason when no bootstrap server can be used."""
+    """Raise a `KafkaError` that names the layer and the reason when no bootstrap server can be
+    used.
+    """
     layer, works, detail = probe(options, timeout)[-1]
     if not works and layer != "brokers":
         raise KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}", layer=layer)
 
 
 def require_broker(server: str, options: Mapping[str, Any], timeout: float) -> str:
-    """Why one broker cannot be used now; empty where it can. A `KafkaError` where it will never be."""
+    """Why one broker cannot be used now; empty where it can.
+
+    A `KafkaError` where it will never be.
+    """
     layer, works, detail = probe({**options, "bootstrap_servers": [server]}, timeout)[-1]
     if works or layer == "brokers":
         return ""
@@ -189,7 +198,8 @@ def _connect(addresses: list[Any], server: str, deadline: float) -> socket.socke
             return sock
     raise _Failed(
         "TCP",
-        f"{server} does not take the connection: {why}. Is the broker up, and the port let through?",
+        f"{server} does not take the connection: {why}. Is the broker up, and the port let "
+        "through?",
     )
 
 
@@ -212,18 +222,25 @@ def _secure(
     except ssl.SSLError as error:
         detail = _alert(error, server)
     except OSError:
-        detail = f"{server} closed the connection during the TLS handshake; its listener may be without TLS"
+        detail = (
+            f"{server} closed the connection during the TLS handshake; its listener may be without "
+            "TLS"
+        )
     raise _Failed("TLS", detail)
 
 
 def _alert(error: ssl.SSLError, server: str) -> str:
     reason = str(error.reason or error).replace("_", " ").lower()
     if "eof" in reason or "wrong version" in reason or "record layer" in reason:
-        return f"{server} does not speak TLS; is security.protocol meant to be PLAINTEXT or SASL_PLAINTEXT there?"
+        return (
+            f"{server} does not speak TLS; is security.protocol meant to be PLAINTEXT or "
+            "SASL_PLAINTEXT there?"
+        )
     if "certificate" in reason or "unknown ca" in reason:
         return (
-            f"{server} refuses this client's certificate, or lack of one ({reason}); give one that its certificate "
-            "authorities have signed, in ssl.keystore.location (or ssl.certificate.location and ssl.key.location)"
+            f"{server} refuses this client's certificate, or lack of one ({reason}); give one that "
+            "its certificate authorities have signed, in ssl.keystore.location (or "
+            "ssl.certificate.location and ssl.key.location)"
         )
     return f"{server} ended the TLS handshake: {reason}"
 
@@ -303,12 +320,14 @@ def _authenticate(
     if refusal is errors.IllegalSaslStateError:
         raise _Failed(
             "SASL",
-            f"{server} is a listener without SASL; is security.protocol meant to be PLAINTEXT or SSL?",
+            f"{server} is a listener without SASL; is security.protocol meant to be PLAINTEXT or "
+            "SSL?",
         )
     if refusal is not errors.NoError or name not in answer.mechanisms:
         raise _Failed(
             "SASL",
-            f"{server} does not offer {name}; it offers {', '.join(answer.mechanisms) or 'nothing'}",
+            f"{server} does not offer {name}; it offers "
+            f"{', '.join(answer.mechanisms) or 'nothing'}",
         )
     mechanism = get_sasl_mechanism(name)(host=host, **options)
     while not mechanism.is_done():
@@ -335,7 +354,10 @@ def _closed(error: Exception, server: str, options: Mapping[str, Any]) -> str:
             f"{server} closed the connection; is it a broker, and does its listener ask for SASL?"
         )
     if options.get("sasl_mechanism") == "AWS_MSK_IAM" and not isinstance(error, OSError):
-        return "botocore finds no AWS credentials or no region; set AWS_PROFILE or the access keys, and AWS_DEFAULT_REGION"
+        return (
+            "botocore finds no AWS credentials or no region; set AWS_PROFILE or the access keys, "
+            "and AWS_DEFAULT_REGION"
+        )
     return (
         f"{server}: {error}"
         if isinstance(error, OSError | KafkaError)
@@ -363,7 +385,10 @@ def _reach(brokers: list[str], deadline: float) -> Row:
         try:
             _connect(_look_up(host, int(port), until), broker, until).close()
         except _Failed as failure:
-            why = f"a broker gives its address as {broker}, which cannot be reached from here: {failure.detail}"
+            why = (
+                f"a broker gives its address as {broker}, which cannot be reached from here: "
+                f"{failure.detail}"
+            )
             return "brokers", False, f"{why}. See advertised.listeners in the broker's settings"
     return "brokers", True, f"{len(brokers)} can be reached: {', '.join(brokers)}"
 

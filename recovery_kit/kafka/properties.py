@@ -1,4 +1,5 @@
-"""A client.properties file, as Java's and librdkafka's clients write it, read into settings that do not show themselves.
+"""A client.properties file, as Java's and librdkafka's clients write it, read into settings that do
+not show themselves.
 
 Every value is a `Secret`, revealed only on purpose.
 """
@@ -30,11 +31,12 @@ _HOLDS_A_SECRET = re.compile(r"password|passphrase|secret|jaas|user\.info|\.key$
 def read_properties(path: Path) -> dict[str, Secret]:
     """Read a client.properties file and resolve its references.
 
-    The format is that of ``java.util.Properties``: comments with ``#`` or ``!``, continuation lines, escapes,
-    and ``=``, ``:`` or a blank between key and value. Text is UTF-8, or else Latin-1. References are
-    ``${NAME}`` and ``${env:NAME}`` (environment), ``${file:path:key}`` (a key of another properties file),
-    ``${file:path}`` and ``${directory:path:name}`` (a whole file, such as a mounted secret); ``$${`` stands
-    for ``${`` itself. Relative paths are looked for beside the file that names them, then in the working folder.
+    The format is that of ``java.util.Properties``: comments with ``#`` or ``!``, continuation
+    lines, escapes, and ``=``, ``:`` or a blank between key and value. Text is UTF-8, or else
+    Latin-1. References are ``${NAME}`` and ``${env:NAME}`` (environment), ``${file:path:key}`` (a
+    key of another properties file), ``${file:path}`` and ``${directory:path:name}`` (a whole file,
+    such as a mounted secret); ``$${`` stands for ``${`` itself. Relative paths are looked for
+    beside the file that names them, then in the working folder.
 
     Parameters
     ----------
@@ -44,17 +46,20 @@ def read_properties(path: Path) -> dict[str, Secret]:
     Returns
     -------
     dict of str to Secret
-        Key to value, without blanks at either end. Where a key stands twice the last one counts, as in Java.
+        Key to value, without blanks at either end. Where a key stands twice the last one counts, as
+        in Java.
 
     Raises
     ------
     ParameterError
-        When a file cannot be read, or a reference leads nowhere. The message names the variable, file or key.
+        When a file cannot be read, or a reference leads nowhere. The message names the variable,
+        file or key.
 
     Warns
     -----
     UserWarning
-        For a key that no Kafka client knows, and for a file that holds a secret and that everybody may read.
+        For a key that no Kafka client knows, and for a file that holds a secret and that everybody
+        may read.
     """
     settings: dict[str, Secret] = {}
     exposed = False
@@ -71,7 +76,9 @@ def read_properties(path: Path) -> dict[str, Secret]:
 
 
 def parse_properties(text: str) -> list[tuple[int, str, Secret]]:
-    """Take a properties file apart: (number of the first line, key, value) for each setting, in order."""
+    """Take a properties file apart: (number of the first line, key, value) for each setting, in
+    order.
+    """
     settings = []
     for number, line in _logical_lines(text):
         found = _KEY.fullmatch(line)
@@ -88,7 +95,9 @@ def first(settings: Mapping[str, Secret], *keys: str) -> Secret | None:
 
 
 def find_file(named: str, *, beside: Path) -> Path:
-    """The file that a setting names: beside the file that names it, or else in the working folder."""
+    """The file that a setting names: beside the file that names it, or else in the working
+    folder.
+    """
     path = Path(named).expanduser()
     return next((p for p in (beside.parent / path, path) if p.exists()), path)
 
@@ -96,7 +105,10 @@ def find_file(named: str, *, beside: Path) -> Path:
 def warn_if_exposed(path: Path) -> None:
     """Warn when a file that holds a secret may be read by everybody on this machine."""
     if os.name == "posix" and path.stat().st_mode & 0o004:
-        message = f"{path} holds a secret and everybody on this machine may read it; run: chmod 600 {path}"
+        message = (
+            f"{path} holds a secret and everybody on this machine may read it; run: chmod 600 "
+            f"{path}"
+        )
         warnings.warn(message, UserWarning, stacklevel=4)
 
 
@@ -125,10 +137,17 @@ def _unescape(text: str) -> str:
 
 
 def _unknown(key: str, value: str) -> str:
-    # A line that is no setting may be a piece of a password or of a key that lost its continuation backslash.
+    # A line that is no setting may be a piece of a password or of a key that lost its continuation
+    # backslash.
     if not value or not _LOOKS_LIKE_A_KEY.fullmatch(key):
-        return "not a setting (not shown: it may belong to a secret). Does the line before lack a backslash at its end?"
-    return f"no Kafka client knows the setting {key!r}; it is not used.{did_you_mean(key, sorted(USED))}"
+        return (
+            "not a setting (not shown: it may belong to a secret). Does the line before lack a "
+            "backslash at its end?"
+        )
+    return (
+        f"no Kafka client knows the setting {key!r}; it is not "
+        f"used.{did_you_mean(key, sorted(USED))}"
+    )
 
 
 def _resolve(value: Secret, *, key: str, path: Path) -> Secret:
@@ -141,8 +160,9 @@ def _resolve(value: Secret, *, key: str, path: Path) -> Secret:
         if provider.lower() in ("file", "directory"):
             return _from_file(rest, key=key, path=path, named=provider.lower() == "directory")
         raise ParameterError(
-            f"{path}: {key} refers to a config provider that is not known here; expected ${{env:NAME}}, "
-            "${file:path:key}, ${file:path} or ${directory:path:name}. Write $${ for a plain ${"
+            f"{path}: {key} refers to a config provider that is not known here; expected "
+            "${env:NAME}, ${file:path:key}, ${file:path} or ${directory:path:name}. Write "
+            "$${ for a plain ${"
         )
 
     return Secret(_REFERENCE.sub(replace, value).strip(_TRIMMED))

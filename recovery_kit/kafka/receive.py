@@ -1,9 +1,9 @@
 """Receives a broker's responses where they are decoded.
 
-kafka-python 3.0.12 receives 4 kB a call and copies each byte six times before the kit sees it. Here the bulk of a response
-goes from the socket straight into the buffer that kafka-python made for it, and is decoded where it lies. Requests,
-framing, decoding, retries and time-outs stay the library's own. ``tests/kafka/test_receive.py`` fails when a new
-kafka-python changes what is used here.
+kafka-python 3.0.12 receives 4 kB a call and copies each byte six times before the kit sees it. Here
+the bulk of a response goes from the socket straight into the buffer that kafka-python made for it,
+and is decoded where it lies. Requests, framing, decoding, retries and time-outs stay the library's
+own. ``tests/kafka/test_receive.py`` fails when a new kafka-python changes what is used here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ AT_ONCE = 1 << 20
 """Bytes of a response for which a wait ends."""
 
 _LARGE = 1 << 16
-"""Bytes of a response from which on a copy is worth saving; a broker's part of a raw SASL exchange must come as bytes."""
+"""Bytes of a response from which on a copy is worth saving.
+
+A broker's part of a raw SASL exchange must come as bytes.
+"""
 
 
 def in_place(manager: KafkaConnectionManager) -> None:
@@ -74,10 +77,12 @@ async def _read(transport: Any) -> None:
 
 
 def _wanted(transport: Any) -> int:
-    """How many bytes are worth waking up for: what a response still lacks, its last byte apart, or AT_ONCE of it.
+    """How many bytes are worth waking up for: what a response still lacks, its last byte apart, or
+    AT_ONCE of it.
 
-    A wait costs kafka-python a tenth of a millisecond, in which nobody else has the interpreter. Linux wakes a reader earlier
-    where the connection ends or its buffer is full. Over TLS what is lacking is not what is still to arrive.
+    A wait costs kafka-python a tenth of a millisecond, in which nobody else has the interpreter.
+    Linux wakes a reader earlier where the connection ends or its buffer is full. Over TLS what is
+    lacking is not what is still to arrive.
     """
     parser = transport._protocol.parser
     if (

@@ -1,4 +1,7 @@
-"""Settings of a client.properties file to kafka-python's SASL arguments; half of a configuration is refused."""
+"""Settings of a client.properties file to kafka-python's SASL arguments.
+
+Half of a configuration is refused.
+"""
 
 from __future__ import annotations
 
@@ -45,20 +48,22 @@ def sasl_options(
     Raises
     ------
     ParameterError
-        When credentials stand beside a protocol that does not use them, a mechanism is missing, not known or
-        lacks its credentials, or needs a package that is not installed.
+        When credentials stand beside a protocol that does not use them, a mechanism is missing, not
+        known or lacks its credentials, or needs a package that is not installed.
 
     Warns
     -----
     UserWarning
-        When a password would cross the network in the clear, and for Kerberos settings that are not used.
+        When a password would cross the network in the clear, and for Kerberos settings that are not
+        used.
     """
     given = [key for key in _CREDENTIALS if settings.get(key)]
     if protocol not in ("SASL_PLAINTEXT", "SASL_SSL"):
         if given:
             raise ParameterError(
-                f"{path}: {given[0]} is set, but security.protocol is {protocol}, which would not use it; "
-                "set security.protocol to SASL_SSL (or SASL_PLAINTEXT), or take the sasl settings out"
+                f"{path}: {given[0]} is set, but security.protocol is {protocol}, which would not "
+                "use it; set security.protocol to SASL_SSL (or SASL_PLAINTEXT), or take the sasl "
+                "settings out"
             )
         return {}
     jaas_text = first(settings, "sasl.jaas.config")
@@ -78,7 +83,8 @@ def sasl_options(
     clear = [s for s in servers if not s.startswith(_LOOPBACK)]
     if protocol == "SASL_PLAINTEXT" and mechanism in ("PLAIN", "OAUTHBEARER") and clear:
         warnings.warn(
-            f"{mechanism} over SASL_PLAINTEXT sends the credentials to {clear[0]} in the clear; use SASL_SSL",
+            f"{mechanism} over SASL_PLAINTEXT sends the credentials to {clear[0]} in the clear; "
+            "use SASL_SSL",
             UserWarning,
             stacklevel=3,
         )
@@ -89,14 +95,15 @@ def _mechanism(settings: Mapping[str, Secret], *, module: str, protocol: str, pa
     served = MECHANISMS.get(module, ())
     if module and not served:
         raise ParameterError(
-            f"{path}: sasl.jaas.config names the login module {module}; expected one of {', '.join(MECHANISMS)}"
+            f"{path}: sasl.jaas.config names the login module {module}; expected one of "
+            f"{', '.join(MECHANISMS)}"
         )
     named = first(settings, "sasl.mechanism", "sasl.mechanisms")
     if not named:
         hint = f" To go with {module} add sasl.mechanism={served[-1]}." if served else ""
         raise ParameterError(
-            f"{path}: security.protocol is {protocol}, but sasl.mechanism is missing; expected one of "
-            f"{', '.join(_KNOWN)}.{hint}"
+            f"{path}: security.protocol is {protocol}, but sasl.mechanism is missing; expected one "
+            f"of {', '.join(_KNOWN)}.{hint}"
         )
     mechanism = named.reveal.upper()
     if mechanism not in _KNOWN:
@@ -106,8 +113,8 @@ def _mechanism(settings: Mapping[str, Secret], *, module: str, protocol: str, pa
         )
     if module and mechanism not in served:
         raise ParameterError(
-            f"{path}: sasl.mechanism is {mechanism}, but sasl.jaas.config names {module}, which serves "
-            f"{' and '.join(served)}; make the two agree"
+            f"{path}: sasl.mechanism is {mechanism}, but sasl.jaas.config names {module}, which "
+            f"serves {' and '.join(served)}; make the two agree"
         )
     return mechanism
 
@@ -124,13 +131,15 @@ def _password(
         both = jaas.get(role), first(settings, f"sasl.{role}")
         if both[0] and both[1] and both[0] != both[1]:
             raise ParameterError(
-                f"{path}: sasl.jaas.config and sasl.{role} give two different values; keep one of them"
+                f"{path}: sasl.jaas.config and sasl.{role} give two different values; keep one of "
+                "them"
             )
         value = both[0] or both[1]
         if not value:
             raise ParameterError(
-                f"{path}: {mechanism} needs a user name and a password, and the {role} is missing or empty; give "
-                "sasl.username and sasl.password, or username and password in sasl.jaas.config"
+                f"{path}: {mechanism} needs a user name and a password, and the {role} is missing "
+                "or empty; give sasl.username and sasl.password, or username and password in "
+                "sasl.jaas.config"
             )
         found[role] = value
     username = found["username"].reveal
@@ -162,8 +171,8 @@ def _check_msk(jaas: Mapping[str, Secret], *, protocol: str, path: Path) -> None
         )
     if jaas:
         raise ParameterError(
-            f"{path}: the options of IAMLoginModule ({', '.join(jaas)}) are not supported; set the environment variable "
-            "AWS_PROFILE (and AWS_DEFAULT_REGION) instead, and take them out"
+            f"{path}: the options of IAMLoginModule ({', '.join(jaas)}) are not supported; set the "
+            "environment variable AWS_PROFILE (and AWS_DEFAULT_REGION) instead, and take them out"
         )
 
 

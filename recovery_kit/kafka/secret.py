@@ -1,4 +1,6 @@
-"""What keeps passwords out of sight: text that prints as ``***``, and loggers that do not tell what was sent."""
+"""What keeps passwords out of sight: text that prints as ``***``, and loggers that do not tell what
+was sent.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from collections.abc import Mapping
 
 
 class Secret(str):
-    """Text that prints as ``***``; its characters are there for whoever joins, encodes or reveals it."""
+    """Text that prints as ``***``.
+
+    Its characters are there for whoever joins, encodes or reveals it.
+    """
 
     __slots__ = ()
 
@@ -36,10 +41,11 @@ def hide_secrets(text: str, options: Mapping[str, object]) -> str:
 
 
 def keep_secrets_out_of_logs() -> None:
-    """Make kafka-python's loggers tell how much was sent instead of the bytes, and hide what SASL requests hold.
+    """Make kafka-python's loggers tell how much was sent instead of the bytes, and hide what SASL
+    requests hold.
 
-    At DEBUG kafka-python 3.0 writes every request and its bytes to the log; one of them carries the password.
-    Calling this again changes nothing.
+    At DEBUG kafka-python 3.0 writes every request and its bytes to the log; one of them carries the
+    password. Calling this again changes nothing.
     """
     for name in ("kafka.protocol.parser", "kafka.net.connection"):
         logging.getLogger(name).addFilter(_without_secrets)

@@ -1,6 +1,9 @@
-"""Certificates and private keys out of PEM and PKCS12 stores; a JKS gets the command that converts it.
+"""Certificates and private keys out of PEM and PKCS12 stores.
 
-A store's content travels as a `Secret` that holds its bytes as Latin-1, for an error's traceback may show variables.
+A JKS gets the command that converts it.
+
+A store's content travels as a `Secret` that holds its bytes as Latin-1, for an error's traceback
+may show variables.
 """
 
 from __future__ import annotations
@@ -42,9 +45,9 @@ def read_store(store: Path, *, setting: str) -> Secret:
     if content[:4] in (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"):
         converted = store.with_suffix(".p12")
         raise ParameterError(
-            f"{setting}: {store} is a Java key store, which only Java can read. Convert it with\n"
-            f"  keytool -importkeystore -srckeystore {shlex.quote(str(store))} "
-            f"-destkeystore {shlex.quote(str(converted))} -deststoretype PKCS12\nand name {converted} instead"
+            f"{setting}: {store} is a Java key store, which only Java can read. Convert it with\n  "
+            f"keytool -importkeystore -srckeystore {shlex.quote(str(store))} -destkeystore "
+            f"{shlex.quote(str(converted))} -deststoretype PKCS12\nand name {converted} instead"
         )
     return Secret(content.decode("latin-1"))
 
@@ -75,7 +78,8 @@ def certificates(content: Secret, *, password: Secret | None, where: str) -> lis
 def identity_pem(
     key: Secret, chain: Secret, *, password: Secret | None, passphrase: Secret, where: str
 ) -> Secret:
-    """A client's private key and certificates as one PEM text, the key encrypted with ``passphrase``.
+    """A client's private key and certificates as one PEM text, the key encrypted with
+    ``passphrase``.
 
     Parameters
     ----------
@@ -91,7 +95,8 @@ def identity_pem(
     Raises
     ------
     ParameterError
-        When the key or its certificate is missing, does not open with the password, or the two do not belong together.
+        When the key or its certificate is missing, does not open with the password, or the two do
+        not belong together.
     """
     from cryptography.hazmat.primitives import serialization as ser
     from cryptography.x509 import load_der_x509_certificate
@@ -136,7 +141,9 @@ def _own_first(
 
 
 def _blocks(pem: Secret) -> list[tuple[str, Secret]]:
-    """Label and text of each PEM block, its lines mended: a properties file may have joined them with blanks or not."""
+    """Label and text of each PEM block, its lines mended: a properties file may have joined them
+    with blanks or not.
+    """
     blocks = []
     for label, body in _BLOCK.findall(pem):
         lines = body.strip()

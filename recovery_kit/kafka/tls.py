@@ -1,4 +1,6 @@
-"""One ``ssl.SSLContext`` out of a client.properties file: PEM and PKCS12 stores, hostname check on."""
+"""One ``ssl.SSLContext`` out of a client.properties file: PEM and PKCS12 stores, hostname check
+on.
+"""
 
 from __future__ import annotations
 
@@ -36,26 +38,30 @@ def tls_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLContext
     Parameters
     ----------
     settings : mapping of str to Secret
-        As `recovery_kit.kafka.properties.read_properties` gives them. Without a trust store the system's
-        certificate authorities are trusted. A store's kind is found by looking at it: ``ssl.*.type`` is often wrong.
+        As `recovery_kit.kafka.properties.read_properties` gives them. Without a trust store the
+        system's certificate authorities are trusted. A store's kind is found by looking at it:
+        ``ssl.*.type`` is often wrong.
     path : pathlib.Path
         The file that the settings come from, for messages and relative paths.
 
     Returns
     -------
     ssl.SSLContext
-        TLS 1.2 at least. The hostname is checked unless the file says ``ssl.endpoint.identification.algorithm=``.
+        TLS 1.2 at least. The hostname is checked unless the file says
+        ``ssl.endpoint.identification.algorithm=``.
 
     Raises
     ------
     ParameterError
-        When a store cannot be read or opened, is a JKS (the message gives the command that converts it), holds
-        no certificate, or when a private key is there without its certificate or the other way round.
+        When a store cannot be read or opened, is a JKS (the message gives the command that converts
+        it), holds no certificate, or when a private key is there without its certificate or the
+        other way round.
 
     Warns
     -----
     UserWarning
-        When the file turns a check off, names ciphers that OpenSSL does not know, or a private key is there for all.
+        When the file turns a check off, names ciphers that OpenSSL does not know, or a private key
+        is there for all.
     """
     context = trust_context(settings, path=path)
     _turn_checks_off(context, settings, path=path)
@@ -153,7 +159,8 @@ def _load_identity(context: ssl.SSLContext, settings: Mapping[str, Secret], *, p
         passphrase=passphrase,
         where=f"the client's key and certificate in {path}",
     )
-    # ssl reads a private key from a file only: it is there, encrypted anew and for this user alone, while ssl reads it.
+    # ssl reads a private key from a file only: it is there, encrypted anew and for this user alone,
+    # while ssl reads it.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "identity.pem")
         file.touch(mode=0o600)

@@ -1,4 +1,5 @@
-"""What is waited for when nothing comes from a broker: told every few seconds, and asked for again less and less often.
+"""What is waited for when nothing comes from a broker: told every few seconds, and asked for again
+less and less often.
 
 What is used of kafka-python's insides here is what ``tests/kafka/test_inquire.py`` holds.
 """
@@ -16,7 +17,10 @@ from recovery_kit.kafka.probe import require_broker
 FIRST_WORD, NEXT_WORD = 2.0, 5.0
 """Seconds of silence before it is told what is waited for, and between one telling and the next."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between one try and the next, at first and at most; each is shortened at random by up to a half."""
+"""Seconds between one try and the next, at first and at most.
+
+Each is shortened at random by up to a half.
+"""
 
 OnWait = Callable[[float, str], None]
 
@@ -26,7 +30,9 @@ def unheard(_seconds: float, _what: str) -> None:
 
 
 class Waiting:
-    """How long nothing has come: tells of it every few seconds, and pauses longer from one try to the next."""
+    """How long nothing has come: tells of it every few seconds, and pauses longer from one try to
+    the next.
+    """
 
     def __init__(self, on_wait: OnWait = unheard) -> None:
         self.on_wait = on_wait
@@ -65,8 +71,8 @@ def obstacles(
 ) -> dict[TopicPartition, str]:
     """Why nothing comes from each partition; looking for that takes at most so many seconds.
 
-    Raises a KafkaError where the broker that leads one refuses this client, or is not who it says: kafka-python 3.0.12
-    would try for ever.
+    Raises a KafkaError where the broker that leads one refuses this client, or is not who it says:
+    kafka-python 3.0.12 would try for ever.
     """
     leaders = {tp: leader(consumer, tp) for tp in partitions}
     deadline = time.monotonic() + timeout
@@ -93,6 +99,9 @@ def _obstacle(consumer: KafkaConsumer, node: int | None, timeout: float) -> str:
 
 
 def leader(consumer: KafkaConsumer, tp: TopicPartition) -> int | None:
-    """The broker that leads a partition, as last heard; -1 where none does, None where the partition is unknown."""
+    """The broker that leads a partition, as last heard.
+
+    -1 where none does, None where the partition is unknown.
+    """
     found: int | None = consumer._cluster.leader_for_partition(tp)
     return found

@@ -1,9 +1,10 @@
-"""What the kit knows of kafka-python's insides, all in this one place but for how it receives (`receive`).
+"""What the kit knows of kafka-python's insides, all in this one place but for how it receives
+(`receive`).
 
-A consumer's poll makes a Python object a record. The kit wants the fetched bytes as they came: it puts `_Undecoded`
-in the place of the one inner class that takes them apart (``Fetcher.PartitionRecords``), and leaves fetch sessions,
-leaders, retries and epochs to the library. ``tests/kafka/test_wire.py`` fails when a new kafka-python changes what
-is used here.
+A consumer's poll makes a Python object a record. The kit wants the fetched bytes as they came: it
+puts `_Undecoded` in the place of the one inner class that takes them apart
+(``Fetcher.PartitionRecords``), and leaves fetch sessions, leaders, retries and epochs to the
+library. ``tests/kafka/test_wire.py`` fails when a new kafka-python changes what is used here.
 """
 
 from __future__ import annotations
@@ -38,13 +39,18 @@ from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 FETCH_BYTES = 16 << 20
 PARTITION_BYTES = 4 << 20
 WAIT_MS = 20
-"""How long a broker may hold back the answer about partitions that are read to their end; what is asked next waits behind it."""
+"""How long a broker may hold back the answer about partitions that are read to their end.
+
+What is asked next waits behind it.
+"""
 _PATIENCE = 5.0
 """Seconds for one look-up of offsets, of which there may be several within a time-out."""
 
 
 class _Undecoded:
-    """Stands in for PartitionRecords: hands the bytes of one partition of one fetch on as a single "record"."""
+    """Stands in for PartitionRecords: hands the bytes of one partition of one fetch on as a single
+    "record".
+    """
 
     def __init__(self, fetch_offset: int, tp: TopicPartition, records: Any, **options: Any) -> None:
         self.fetch_offset = self.next_fetch_offset = fetch_offset
@@ -64,7 +70,8 @@ class _Undecoded:
     def take(self, n: int | None = None) -> list[Fetch]:  # noqa: ARG002
         tp = self.topic_partition
         fetches = []
-        # A segment that was begun before a topic's message format was raised holds the old one, then the new.
+        # A segment that was begun before a topic's message format was raised holds the old one,
+        # then the new.
         for _, same in groupby(
             split(self._records, f"{tp.topic}-{tp.partition}"), key=lambda batch: batch.magic < 2
         ):
@@ -93,7 +100,8 @@ class _Undecoded:
 def open_consumer(
     options: dict[str, object], *, committed: bool = True, timeout: float = 30.0
 ) -> KafkaConsumer:
-    """A consumer that belongs to no group, commits nothing, creates nothing, and hands on undecoded fetches.
+    """A consumer that belongs to no group, commits nothing, creates nothing, and hands on undecoded
+    fetches.
 
     Raises whatever kafka-python raises when it cannot bootstrap within ``timeout`` seconds.
     """
@@ -145,7 +153,9 @@ def connected(
     timeout: float,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[KafkaConsumer]:
-    """A consumer for the length of a with block; a cluster that cannot be reached, then or later, is a KafkaError.
+    """A consumer for the length of a with block.
+
+    A cluster that cannot be reached, then or later, is a KafkaError.
 
     ``more`` are settings of kafka-python that take precedence.
     """
@@ -162,7 +172,10 @@ def connected(
 
 
 def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
-    """Fetches that have arrived, at the latest after ``timeout`` seconds; the next ones are then already asked for."""
+    """Fetches that have arrived, at the latest after ``timeout`` seconds.
+
+    The next ones are then already asked for.
+    """
     try:
         arrived = consumer.poll(timeout_ms=int(timeout * 1000))
     except (
@@ -171,8 +184,9 @@ def poll(consumer: KafkaConsumer, timeout: float) -> list[Fetch]:
         consumer._cluster.request_update()
         raise LeaderNotAvailableError(str(error)) from None
     if arrived:
-        # So that the next ones are on the wire while these are decoded: kafka-python 3.0.12 asks for them itself only where it
-        # did not have to wait for these. What cannot be asked for now is asked for, and told, by the next poll.
+        # So that the next ones are on the wire while these are decoded: kafka-python 3.0.12 asks
+        # for them itself only where it did not have to wait for these. What cannot be asked for now
+        # is asked for, and told, by the next poll.
         with suppress(LibraryError):
             consumer._fetcher.send_fetches()
     return [fetch for fetches in arrived.values() for fetch in fetches]
@@ -197,7 +211,9 @@ def end_offsets(
     timeout: float,
     on_wait: OnWait = unheard,
 ) -> dict[TopicPartition, int]:
-    """Last stable offsets (``committed``) or high watermarks, whichever way the consumer itself reads."""
+    """Last stable offsets (``committed``) or high watermarks, whichever way the consumer itself
+    reads.
+    """
     fetcher = consumer._fetcher
     kept = fetcher._isolation_level
     fetcher._isolation_level = (
@@ -224,7 +240,8 @@ def _offsets(
         except (KafkaTimeoutError, UnknownBrokerIdError) as error:
             if left <= (_PATIENCE if isinstance(error, KafkaTimeoutError) else 0):
                 raise
-            # The leader that was asked may have frozen or left, and another may lead by now: look, and ask again.
+            # The leader that was asked may have frozen or left, and another may lead by now: look,
+            # and ask again.
             consumer._cluster.request_update()
         except (
             KeyError
@@ -232,14 +249,17 @@ def _offsets(
             tp = without.args[0]
             if left <= 0:
                 raise KafkaError(
-                    f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read; look at the brokers"
+                    f"{tp.topic}-{tp.partition} has no leader, so that it cannot be read; look at "
+                    "the brokers"
                 ) from None
         waiting.tell(consumer, partitions)
         waiting.pause(timeout - waiting.seconds)
 
 
 def ask(consumer: KafkaConsumer, request: Any, *, node: int | None = None, timeout: float) -> Any:
-    """Send a request of any kind over the consumer's own connections, to one broker or to the one least busy."""
+    """Send a request of any kind over the consumer's own connections, to one broker or to the one
+    least busy.
+    """
     manager = consumer._manager
 
     async def exchange() -> Any:
@@ -256,7 +276,8 @@ def nodes(consumer: KafkaConsumer) -> list[int]:
 def validate(consumer: KafkaConsumer, timeout: float) -> None:
     """Hold what was read against the leaders' epochs, as last heard.
 
-    A log that was cut shorter is a LogTruncationError; leaders that do not tell in time, a KafkaTimeoutError.
+    A log that was cut shorter is a LogTruncationError; leaders that do not tell in time, a
+    KafkaTimeoutError.
     """
     fetcher = consumer._fetcher
     fetcher.maybe_validate_positions()
@@ -268,12 +289,15 @@ def validate(consumer: KafkaConsumer, timeout: float) -> None:
     ]
     if left:
         raise KafkaTimeoutError(
-            f"the leader of {left[0].topic}-{left[0].partition} did not tell in time whether its log is still the one that was read"
+            f"the leader of {left[0].topic}-{left[0].partition} did not tell in time whether its "
+            "log is still the one that was read"
         )
 
 
 class Topic(NamedTuple):
-    """What the cluster says of a topic: its id (None where brokers are too old for ids) and its partitions."""
+    """What the cluster says of a topic: its id (None where brokers are too old for ids) and its
+    partitions.
+    """
 
     id: object
     partitions: frozenset[int]
@@ -282,7 +306,8 @@ class Topic(NamedTuple):
 def describe(consumer: KafkaConsumer, topic: str, timeout: float) -> Topic | None:
     """The topic as the cluster has it now, asked afresh; None where there is no such topic.
 
-    Raises kafka.errors.TopicAuthorizationFailedError, or ValueError for a name that no topic can have.
+    Raises kafka.errors.TopicAuthorizationFailedError, or ValueError for a name that no topic can
+    have.
     """
     cluster = consumer._cluster
     cluster.add_topic(topic)

@@ -1,11 +1,14 @@
-"""The compiled kernels: numba compiles them once on a machine, and later processes load the machine code alone.
+"""The compiled kernels: numba compiles them once on a machine, and later processes load the machine
+code alone.
 
-To import numba and to let it make its functions ready takes longer than to read a million events. So the machine code
-is kept, in the user's cache folder, and llvmlite, numba's own foundation, links it into the process. What is kept is
-used only for the same sources, the same numba and the same processor.
+To import numba and to let it make its functions ready takes longer than to read a million events.
+So the machine code is kept, in the user's cache folder, and llvmlite, numba's own foundation, links
+it into the process. What is kept is used only for the same sources, the same numba and the same
+processor.
 
-A kernel takes whole numbers, most of them addresses, and checks no bounds but those that its docstring names: who calls
-it keeps the arrays alive and gives the sizes. It runs without the interpreter's lock.
+A kernel takes whole numbers, most of them addresses, and checks no bounds but those that its
+docstring names: who calls it keeps the arrays alive and gives the sizes. It runs without the
+interpreter's lock.
 """
 
 from __future__ import annotations
@@ -44,7 +47,10 @@ Kernel = Callable[..., int]
 
 
 def load() -> Any:
-    """The kernels by name, each a function of whole numbers to a whole number; compiled first where that must be."""
+    """The kernels by name, each a function of whole numbers to a whole number.
+
+    Compiled first where that must be.
+    """
     with _LOADING:
         return _load()
 
@@ -80,7 +86,8 @@ def address(array: Any) -> int:
 
 
 def _callable(name: str, where: int, arity: int) -> Kernel:
-    # numba's calling convention: a place for the result, one for an exception, the arguments; a status comes back.
+    # numba's calling convention: a place for the result, one for an exception, the arguments; a
+    # status comes back.
     function = ctypes.CFUNCTYPE(
         ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * arity
     )(where)
@@ -110,7 +117,9 @@ def _digest(llvm: Any) -> str:
 
 
 def _kept(digest: str) -> tuple[dict[str, tuple[str, int]], bytes] | None:
-    """What an earlier process of this user kept; None where there is nothing, or not what was written.
+    """What an earlier process of this user kept.
+
+    None where there is nothing, or not what was written.
 
     Machine code runs as who loads it: a file that somebody else owns or may write is not taken.
     """

@@ -11,7 +11,9 @@ ELSEWHERE = {"memcpy", "memset", "memmove"}
 
 
 def build() -> tuple[dict[str, tuple[str, int]], bytes]:
-    """Compile every kernel: (name to symbol and number of arguments, object code for this processor)."""
+    """Compile every kernel: (name to symbol and number of arguments, object code for this
+    processor).
+    """
     import llvmlite.binding as llvm
 
     from recovery_kit.kernels import decode, ids, match, prefixes, scan, sweep, tally

@@ -1,8 +1,9 @@
 """What the kernels are made of: loads and stores at addresses, and how they are compiled.
 
-Addresses instead of arrays: numba counts an array's references, atomically, wherever it goes from function to function,
-which took three quarters of the scan's time. A number loaded from fewer than 8 bytes comes as int64, so that no
-arithmetic mixes signs (numba makes floats of int64 and uint64 together).
+Addresses instead of arrays: numba counts an array's references, atomically, wherever it goes from
+function to function, which took three quarters of the scan's time. A number loaded from fewer than
+8 bytes comes as int64, so that no arithmetic mixes signs (numba makes floats of int64 and uint64
+together).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _BARE: dict[str, Any] = {
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile for use from outside: int64 arguments and result, nothing of the interpreter in it."""
+    """Compile for use from outside: int64 arguments and result, nothing of the interpreter in
+    it.
+    """
     return njit(**_BARE)(function)
 
 
@@ -87,7 +90,10 @@ def zeros_below(_context: Any, _word: Any) -> Any:
 
 @intrinsic
 def fold(_context: Any, _a: Any, _b: Any) -> Any:
-    """Both halves of a product of 128 bits, by exclusive or: the mixing step of wyhash (W. Yi, public domain)."""
+    """Both halves of a product of 128 bits, by exclusive or: the mixing step of wyhash (W.
+
+    Yi, public domain).
+    """
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         wide = ir.IntType(128)
@@ -157,7 +163,10 @@ _K0, _K1 = np.uint64(0xA0761D6478BD642F), np.uint64(0xE7037ED1A0B428DB)
 
 @part
 def hashed(at, length, seed):
-    """A hash of 64 bits of some bytes, in the manner of wyhash; ``seed`` is an int64 that nobody outside can guess."""
+    """A hash of 64 bits of some bytes, in the manner of wyhash.
+
+    ``seed`` is an int64 that nobody outside can guess.
+    """
     h = np.uint64(seed) ^ _K0
     left = length
     while left >= 8:

@@ -27,7 +27,9 @@ def _varint(p, end):
 
 @part
 def _text(p, end):
-    """A nullable run of bytes: (its address, its length or -1 for null, the address behind it or -1)."""
+    """A nullable run of bytes: (its address, its length or -1 for null, the address behind it or
+    -1).
+    """
     length, p = _varint(p, end)
     if p < 0 or length < -1 or length > end - p:
         return np.int64(0), np.int64(0), np.int64(-1)
@@ -42,17 +44,17 @@ def decode(buffer, batches, count, columns, rows):
     ----------
     buffer : address of the (decompressed) records of all batches
     batches : address of int64[count, 7]
-        Of each: where its records begin and end in the buffer, base offset, last offset, first timestamp, timestamp of all
-        its records or -1 (LogAppendTime), number of records.
+        Of each: where its records begin and end in the buffer, base offset, last offset, first
+        timestamp, timestamp of all its records or -1 (LogAppendTime), number of records.
     columns : address of int64[8, rows]
-        Written here: offset, time, key_at, key_len, value_at, value_len, headers_at, headers_end; positions are in the
-        buffer.
+        Written here: offset, time, key_at, key_len, value_at, value_len, headers_at, headers_end;
+        positions are in the buffer.
     rows : the sum of the numbers of records, none of which is negative
 
     Returns
     -------
-    -1, or the number of the first batch that does not hold what it says: records that fill it, at offsets that ascend
-    from its base offset to its last.
+    -1, or the number of the first batch that does not hold what it says: records that fill it, at
+      offsets that ascend from its base offset to its last.
     """
     i = columns
     step = rows * 8
@@ -101,8 +103,9 @@ def decode(buffer, batches, count, columns, rows):
 def headers(buffer, at, end, rows, most):
     """Find the headers of one record, at most ``most`` of them.
 
-    Writes int64[h, 4] to ``rows``: name's position and length, value's position and length. Returns h, their number (rows
-    are written only where there is room for all), or -1 where they are damaged.
+    Writes int64[h, 4] to ``rows``: name's position and length, value's position and length. Returns
+    h, their number (rows are written only where there is room for all), or -1 where they are
+    damaged.
     """
     end += buffer
     count, p = _varint(buffer + at, end)

@@ -13,7 +13,8 @@ def hashes(starts, wide, data, count, seed, out):
 
     Parameters
     ----------
-    starts : address of [count + 1] ascending positions in the data, int64 where ``wide`` is 1, else int32
+    starts : address of [count + 1] ascending positions in the data, int64 where ``wide`` is 1, else
+        int32
     data : address of the texts' bytes
     seed : a number that nobody outside can guess
     out : address of uint64[count], written here; never 0
@@ -43,7 +44,8 @@ def among(hashes, count, wanted, wanted_count, table, mask, rows):
     Parameters
     ----------
     hashes, wanted : addresses of uint64[count] and uint64[wanted_count], none of them 0
-    table : address of uint64[mask + 1], all 0; mask + 1 is a power of two and more than ``wanted_count``
+    table : address of uint64[mask + 1], all 0; mask + 1 is a power of two and more than
+        ``wanted_count``
     rows : address of int64[count], written here: their numbers, ascending
 
     Returns

@@ -31,17 +31,19 @@ def match(
 
     Parameters
     ----------
-    starts, others : addresses of int64[count + 1] and int64[other_count + 1], ascending positions in the texts
+    starts, others : addresses of int64[count + 1] and int64[other_count + 1], ascending positions
+        in the texts
     texts, other_texts : addresses of the texts' bytes
-    numbers : address of int64[count]; a text whose number is less than 0 is left out, all others are distinct
+    numbers : address of int64[count]; a text whose number is less than 0 is left out, all others
+        are distinct
     count : fewer than 2**32 - 1
     seed : a number that nobody outside can guess
     hashes : address of room for uint64[count]
     table : address of uint64[mask + 1], all 0; mask + 1 is a power of two and more than ``count``
     found : address of int64[other_count], written here: the number; -1 where the text is not there
     """
-    # A slot has a row's number plus one in its lower half, and half of the text's hash above, so that most texts
-    # that share a slot are told apart without a look at them.
+    # A slot has a row's number plus one in its lower half, and half of the text's hash above, so
+    # that most texts that share a slot are told apart without a look at them.
     above = ~np.uint64(0xFFFFFFFF)
     # First the hashes, then the slots: loads of slots far apart then wait for one another less.
     for i in range(count):

@@ -1,7 +1,8 @@
 """JSON messages taken apart: where the wanted fields stand, and that all the rest is whole JSON.
 
-Every load of a message's bytes stands behind a comparison with the message's end. Strings are looked through eight bytes
-at a time: a byte of a word that is zero, or below a bound, shows in its top bit (Bit Twiddling Hacks, S. Anderson).
+Every load of a message's bytes stands behind a comparison with the message's end. Strings are
+looked through eight bytes at a time: a byte of a word that is zero, or below a bound, shows in its
+top bit (Bit Twiddling Hacks, S. Anderson).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _hex4(p, end):
 
 @part
 def _plain_run(p, end):
-    """Past the bytes, eight at a time, that neither end a string nor stand in it for anything but themselves."""
+    """Past the bytes, eight at a time, that neither end a string nor stand in it for anything but
+    themselves.
+    """
     while p + 8 <= end:
         w = word(p)
         quotes, backslashes = w ^ _QUOTES, w ^ _BACKSLASHES
@@ -60,7 +63,9 @@ def _plain_run(p, end):
 
 @part
 def _string(p, end):
-    """From behind the opening quote to the closing one: (its address or -1, has an escape, has a high byte)."""
+    """From behind the opening quote to the closing one: (its address or -1, has an escape, has a
+    high byte).
+    """
     escaped = False
     high = False
     while True:
@@ -109,7 +114,9 @@ def digits(p, end):
 
 @part
 def _number(p, end):
-    """From the first character of a JSON number to behind it: (that address or -1, is a whole number)."""
+    """From the first character of a JSON number to behind it: (that address or -1, is a whole
+    number).
+    """
     whole = True
     if byte(p) == _MINUS:
         p += 1
@@ -204,7 +211,10 @@ def is_utf8(p, end):
 
 @part
 def _edge(at, length, node, state, guess):
-    """Which wanted edge leads from this node of the schema's paths by this name; -1 for none. Looks at ``guess`` first."""
+    """Which wanted edge leads from this node of the schema's paths by this name; -1 for none.
+
+    Looks at ``guess`` first.
+    """
     names, edges, count = (
         cell(state, layout.NAMES),
         cell(state, layout.EDGES),
@@ -223,9 +233,12 @@ def _edge(at, length, node, state, guess):
 
 @part
 def fields(p, end, state):
-    """Take one message apart; note where the wanted fields stand. True when it is plain, whole and unambiguous.
+    """Take one message apart; note where the wanted fields stand.
 
-    FOUND[role] becomes (address, length, kind), kind 1 a string, 2 a whole number, 3 another number.
+    True when it is plain, whole and unambiguous.
+
+    FOUND[role] becomes (address, length, kind), kind 1 a string, 2 a whole number, 3 another
+    number.
     """
     edges, found, stack = (
         cell(state, layout.EDGES),
@@ -271,7 +284,8 @@ def fields(p, end, state):
                         return False
                     edge = _edge(at, p - at, node, state, guess)
                     if edge >= 0:
-                        # Of a schema with more than 64 edges two share a bit: such a message is the exact reader's.
+                        # Of a schema with more than 64 edges two share a bit: such a message is the
+                        # exact reader's.
                         bit = 1 << (edge & 63)
                         if seen & bit:
                             return False

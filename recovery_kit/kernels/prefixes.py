@@ -1,7 +1,8 @@
-"""Prefix sums of each key's events: laid out, ranked, and their pairs that lie a given amount apart.
+"""Prefix sums of each key's events: laid out, ranked, and their pairs that lie a given amount
+apart.
 
-Amounts are whole numbers modulo 2**64. A group is a run of events of one key; its prefix sums stand one behind the other
-and begin with the empty sum, 0.
+Amounts are whole numbers modulo 2**64. A group is a run of events of one key; its prefix sums stand
+one behind the other and begin with the empty sum, 0.
 """
 
 from __future__ import annotations
@@ -49,20 +50,22 @@ def group(begin, end, order, code, kind, keys, ends, rows, kinds, positions):
 
 @kernel
 def lay(wanted, count, starts, order, kinds, kind, position, change, high, kept, out, prefix, upto):
-    """Lay out the prefix sums of some groups' events of one kind, and the position up to which each one holds.
+    """Lay out the prefix sums of some groups' events of one kind, and the position up to which each
+    one holds.
 
     Parameters
     ----------
     wanted : address of int64[count], numbers of groups
     starts : address of int64[groups + 1], where each group's events begin in what follows
-    order, kinds, position : addresses of int64 a group's event each: its row, its kind, its position along the track
+    order, kinds, position : addresses of int64 a group's event each: its row, its kind, its
+        position along the track
     kind : the kind that is wanted; -1 for all
     change : address of int64 a row, what the event adds to the sum
     high : address of int64[groups], where the group's track ends
     kept : address of int64[count], written here: the groups that have such events
     out : address of int64[count + 1], written here: where the prefix sums of these begin
-    prefix, upto : addresses of int64, one more a wanted group than it has events, written here: each sum, and the last
-        position of an edge before which just these events stand
+    prefix, upto : addresses of int64, one more a wanted group than it has events, written here:
+        each sum, and the last position of an edge before which just these events stand
 
     Returns
     -------
@@ -124,7 +127,8 @@ def _by_digit(values, places, count, low, shift, to, to_places, digits):
 
 @kernel
 def rank(groups, starts, prefix, order, spare, spare_order, digits):
-    """Sort each group's numbers where they stand, stably: by digits, as many as the group's numbers differ in.
+    """Sort each group's numbers where they stand, stably: by digits, as many as the group's numbers
+    differ in.
 
     Parameters
     ----------
@@ -180,7 +184,8 @@ def pairs(
     found_i,
     found_j,
 ):
-    """Of some groups, the pairs (i, j) of prefix sums, i before j, that lie one of the group's targets apart.
+    """Of some groups, the pairs (i, j) of prefix sums, i before j, that lie one of the group's
+    targets apart.
 
     Parameters
     ----------
@@ -240,7 +245,10 @@ def pairs(
 
 @kernel
 def tails(group, groups, starts, prefix, index, owned, targets, slack, most, room, counts, found_i):
-    """As `pairs`, but only those of which j is the last of its group; ``found_i`` alone is written."""
+    """As `pairs`, but only those of which j is the last of its group.
+
+    ``found_i`` alone is written.
+    """
     n = 0
     while group < groups and n + most <= room:
         begin, end = get(starts + 8 * group), get(starts + 8 * group + 8)

@@ -1,8 +1,9 @@
 """The compiled scan: plain JSON messages to typed columns, in bulk, without the interpreter.
 
-It takes the messages that it understands entirely and comes back for every other one, which then goes to the exact reader
-(`recovery_kit._exact`), which is the law: for a message that the scan takes, both give the same row, and a differential
-test holds them to it. So the scan may be as narrow as it likes, never wider than the exact reader.
+It takes the messages that it understands entirely and comes back for every other one, which then
+goes to the exact reader (`recovery_kit._exact`), which is the law: for a message that the scan
+takes, both give the same row, and a differential test holds them to it. So the scan may be as
+narrow as it likes, never wider than the exact reader.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _LIMIT18 = 10**18
 
 @part
 def _is_text(field):
-    """Whether a field was found, as a string that is not empty or as a whole number that is written one way only."""
+    """Whether a field was found, as a string that is not empty or as a whole number that is written
+    one way only.
+    """
     at, length, kind = get(field), get(field + 8), get(field + 16)
     return (kind == 1 and length > 0) or (
         kind == 2 and not (length == 2 and byte(at) == _MINUS and byte(at + 1) == 48)
@@ -48,7 +51,10 @@ def _put_text(starts, texts, row, at, length):
 
 @part
 def _add(state, i, id_at, id_len, code, amount, effect, key_at, key_len, time):
-    """Write a row, unless its time is outside the window; amount and effect are their low halves, of 64 bits."""
+    """Write a row, unless its time is outside the window.
+
+    Amount and effect are their low halves, of 64 bits.
+    """
     if not cell(state, layout.ANY):
         put_cell(state, layout.ANY, 1)
         put_cell(state, layout.FIRST_TIME, time)
@@ -138,10 +144,13 @@ def _message(state, i):
 
 @kernel
 def scan(state):
-    """Read messages from NEXT on, up to one that the scan does not take; says why it came back, NEXT being that message.
+    """Read messages from NEXT on, up to one that the scan does not take.
 
-    ``state`` is the address of int64[layout.SIZE], which says what stands where. There must be room for N rows; as ids, for
-    the bytes of all values; as keys, for the bytes of all values, or of all message keys and N times NO_KEY.
+    Says why it came back, NEXT being that message.
+
+    ``state`` is the address of int64[layout.SIZE], which says what stands where. There must be room
+    for N rows; as ids, for the bytes of all values; as keys, for the bytes of all values, or of all
+    message keys and N times NO_KEY.
     """
     count = cell(state, layout.N)
     i = cell(state, layout.NEXT)
@@ -160,7 +169,9 @@ def scan(state):
 
 @kernel
 def add(state, i, id_at, id_len, code, key_at, key_len, time):
-    """Add a row that the exact reader read; returns its number, or -1 where it is outside the window.
+    """Add a row that the exact reader read.
+
+    Returns its number, or -1 where it is outside the window.
 
     Amount and effect, which may be of 128 bits, are the caller's to write.
     """

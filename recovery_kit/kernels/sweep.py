@@ -1,4 +1,6 @@
-"""Sweeps over windows: where rectangles meet, what a moving edge leaves of each key, what a window adds to each key."""
+"""Sweeps over windows: where rectangles meet, what a moving edge leaves of each key, what a window
+adds to each key.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from recovery_kit.kernels._memory import get, get_float, kernel, part, put, put_
 
 @part
 def _raise(top, add, size, left, right, weight):
-    """Add a weight to the leaves from ``left`` to before ``right``, and renew the maxima above them."""
+    """Add a weight to the leaves from ``left`` to before ``right``, and renew the maxima above
+    them.
+    """
     a, b = left + size, right + size
     first, last = a, b - 1
     while a < b:
@@ -35,13 +39,16 @@ def cover(count, opens, closes, s0, s1, left, right, weight, size, top, add, at_
 
     Parameters
     ----------
-    opens, closes : addresses of int64[count], the rectangles by where they begin, and by where they end
+    opens, closes : addresses of int64[count], the rectangles by where they begin, and by where they
+        end
     s0, s1 : addresses of int64[count], where each rectangle begins and ends
-    left, right : addresses of int64[count], its first leaf, and the one after its last; both from 0 to ``size``
+    left, right : addresses of int64[count], its first leaf, and the one after its last; both from 0
+        to ``size``
     weight : address of float64[count]
     size : a power of two, the leaves of a tree of maxima
     top, add : addresses of float64[2 size], all 0, the tree's nodes
-    at_s, at_leaf : addresses of int64[count], best : of float64[count]; written here, one a distinct s0
+    at_s, at_leaf : addresses of int64[count], best : of float64[count]; written here, one a
+        distinct s0
 
     Returns
     -------
@@ -109,7 +116,8 @@ def sums(count, first, last, begin, end, key, change, total):
 
     Parameters
     ----------
-    first, last : addresses of int64[count]: an event counts from ``begin <= first`` to ``last <= end``
+    first, last : addresses of int64[count]: an event counts from ``begin <= first`` to ``last <=
+        end``
     key, change : addresses of int64[count]
     total : address of int64 a key, added to here
     """

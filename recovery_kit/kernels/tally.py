@@ -26,8 +26,8 @@ def tally(keys, effects, times, count, dropped, dropped_count, out):
     times : address of int64[count]
     dropped : address of int64[dropped_count], ascending numbers of events that are left out
     out : address of int64[most key + 1, 7]
-        Of each key: sum of effects (low, high), sum of those above 0 (low, high), events, first time, last time. The times
-        count only where there are events.
+        Of each key: sum of effects (low, high), sum of those above 0 (low, high), events, first
+        time, last time. The times count only where there are events.
     """
     next_ = np.int64(0)
     skip = get(dropped) if dropped_count > 0 else np.int64(-1)

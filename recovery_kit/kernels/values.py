@@ -18,7 +18,10 @@ _LOW_HALVES, _HIGH_HALVES = _ONES * np.uint64(15), _ONES * np.uint64(0xF0)
 
 @part
 def _eight(p):
-    """The number that eight digits spell, or -1 where they are not (D. Lemire, "Quickly parsing eight digits", 2018)."""
+    """The number that eight digits spell, or -1 where they are not (D.
+
+    Lemire, "Quickly parsing eight digits", 2018).
+    """
     w = word(p)
     if w & _HIGH_HALVES | (w + _SIXES & _HIGH_HALVES) >> np.uint64(4) != _THREES:
         return np.int64(-1)
@@ -31,7 +34,10 @@ def _eight(p):
 
 @part
 def _run(p, end, number):
-    """Append the digits from p on to a number: (the number, the address behind them). Not for more than 18 digits."""
+    """Append the digits from p on to a number: (the number, the address behind them).
+
+    Not for more than 18 digits.
+    """
     while p + 8 <= end:
         eight = _eight(p)
         if eight < 0:
@@ -49,7 +55,9 @@ def _run(p, end, number):
 
 @part
 def amount_of(p, length, decimals):
-    """Plain digits, at most 18 with the schema's decimals, as a whole number of 10**-decimals: (amount, is plain)."""
+    """Plain digits, at most 18 with the schema's decimals, as a whole number of 10**-decimals:
+    (amount, is plain).
+    """
     end = p + length
     negative = False
     amount = np.int64(0)
@@ -99,7 +107,9 @@ def _two(p):
 
 @part
 def iso_time(p, length):
-    """YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM) as epoch ms, the fraction cut: (time, is plain)."""
+    """YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM) as epoch ms, the fraction cut: (time, is
+    plain).
+    """
     bad = np.int64(0), False
     if length < 20:
         return bad

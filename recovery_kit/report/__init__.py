@@ -1,4 +1,7 @@
-"""report.html: one run as one file, for a person who was not there. It opens offline, prints well, and runs nothing."""
+"""report.html: one run as one file, for a person who was not there.
+
+It opens offline, prints well, and runs nothing.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,11 @@ def write_report(folder: Path, *, manifest: Mapping[str, Any] | None = None) -> 
     Parameters
     ----------
     folder : Path
-        The run directory. Whatever of it is missing, because the run failed or is not over, is left out and told.
+        The run directory. Whatever of it is missing, because the run failed or is not over, is left
+        out and told.
     manifest : mapping, optional
-        What ``manifest.json`` will say, for a run that writes it last. Not given: read from the folder.
+        What ``manifest.json`` will say, for a run that writes it last. Not given: read from the
+        folder.
 
     Returns
     -------
@@ -119,14 +124,16 @@ def _headline(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
     if summary["replay"]["verdict"] != "complete":
         return (
             "bad",
-            f"The log could not be read whole: no key of {keys:,} can be called matched or diverged",
+            f"The log could not be read whole: no key of {keys:,} can be called matched or "
+            "diverged",
         )
     if found["statuses"].get("not compared"):
         return "unsure", f"{keys:,} totals recovered; there was nothing to compare them with"
     if divergent:
         return (
             "bad",
-            f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the log",
+            f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the "
+            "log",
         )
     return "good", f"All {keys:,} keys match the log"
 
@@ -165,11 +172,15 @@ def _facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         ", ".join(f"{n:,} {status}" for status, n in found["statuses"].items() if n) or "none",
     )
     for label, name in (
-        ("expected, over all keys", "expected"), ("recovered, over all keys", "recovered"),
-        ("net difference, expected − recovered", "net_difference"), ("absolute differences", "absolute_difference"),
-        ("the system holds too much", "expected_above"), ("the system holds too little", "expected_below"),
-        ("largest difference", "largest_difference"), ("tolerance", "tolerance"),
-    ):  # fmt: skip
+        ("expected, over all keys", "expected"),
+        ("recovered, over all keys", "recovered"),
+        ("net difference, expected − recovered", "net_difference"),
+        ("absolute differences", "absolute_difference"),
+        ("the system holds too much", "expected_above"),
+        ("the system holds too little", "expected_below"),
+        ("largest difference", "largest_difference"),
+        ("tolerance", "tolerance"),
+    ):
         if found.get(name) is not None:
             whose = (
                 f", of {_show.shorten(found['largest_key'], 80)}"
@@ -194,11 +205,16 @@ def _notes(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         yield from summary["replay"]["notes"]
         if summary["dedup"]["conflicting"]:
             n = summary["dedup"]["conflicting"]
-            yield f"{n:,} copies conflict with the one that was counted: same id, other content. They are listed below."
+            yield (
+                f"{n:,} copies conflict with the one that was counted: same id, other content. "
+                "They are listed below."
+            )
 
 
 def _pictures(folder: Path) -> list[tuple[str, list[Picture]]]:
-    """The charts of the executed notebooks under the notebooks' titles, those of the differences first."""
+    """The charts of the executed notebooks under the notebooks' titles, those of the differences
+    first.
+    """
     found = []
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         notebook = _json(path) or {}
@@ -226,7 +242,9 @@ def _picture(output: Mapping[str, Any]) -> Picture | None:
 def _provenance(
     manifest: Mapping[str, Any],
 ) -> Iterator[tuple[str, Sequence[tuple[str, str]], _grids.Grid | None]]:
-    """The manifest: its plain entries first, then a heading for each nested one, with its pairs or its rows."""
+    """The manifest: its plain entries first, then a heading for each nested one, with its pairs or
+    its rows.
+    """
     manifest = {name: value for name, value in manifest.items() if name not in _SHOWN_BY_OTHERS}
     tables = {
         n: v

@@ -15,16 +15,36 @@ import pyarrow.parquet as pq
 from recovery_kit import _show
 
 MOST_ROWS = 200
-"""Rows of a table that are printed; the caption counts the rest and names the file that has them all."""
+"""Rows of a table that are printed.
+
+The caption counts the rest and names the file that has them all.
+"""
 
 _LONG = 40
 """Characters from which a cell's text is broken over lines."""
 
 _COVERAGE = (
-    "topic", "partition", "log_start", "start", "end", "position", "delivered", "control", "aborted", "removed", "lost",
-    "unread", "outside", "events", "rejects", "tombstones", "high_watermark", "behind_open_transaction",
-    "log_start_after", "verdict",
-)  # fmt: skip
+    "topic",
+    "partition",
+    "log_start",
+    "start",
+    "end",
+    "position",
+    "delivered",
+    "control",
+    "aborted",
+    "removed",
+    "lost",
+    "unread",
+    "outside",
+    "events",
+    "rejects",
+    "tombstones",
+    "high_watermark",
+    "behind_open_transaction",
+    "log_start_after",
+    "verdict",
+)
 _INCIDENTS = ("incident", "cause", "grade", "keys", "amount", "money", "evidence")
 _CONFLICTS = (
     "event_id",
@@ -42,7 +62,9 @@ _CONFLICTS = (
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: its columns, each with how to set it ("n" numbers, "l" long text, "" short text), and its rows."""
+    """A table as text: its columns, each with how to set it ("n" numbers, "l" long text, "" short
+    text), and its rows.
+    """
 
     name: str
     caption: str
@@ -109,7 +131,10 @@ def table(
 
 
 def _coverage(folder: Path, manifest: Mapping[str, Any]) -> Grid | None:
-    """As captured, also where the replay was not complete; without columns of zeros, which the caption names."""
+    """As captured, also where the replay was not complete.
+
+    Without columns of zeros, which the caption names.
+    """
     path = _kept(folder, "coverage")
     rows = manifest.get("coverage") or (pq.read_table(path).to_pylist() if path else [])
     if not rows:
@@ -179,7 +204,9 @@ def _grid(name: str, caption: str, table: pa.Table, *, total: int = 0, more: str
 
 
 def _text(cell: object) -> str:
-    """A cell in full length, as far as a page can bear it: two long keys may differ only at their ends."""
+    """A cell in full length, as far as a page can bear it: two long keys may differ only at their
+    ends.
+    """
     return _show.shorten(cell, 300) if isinstance(cell, str) else _show.number(cell)
 
 

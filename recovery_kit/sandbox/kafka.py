@@ -26,9 +26,14 @@ from recovery_kit.sandbox.node import (
 
 _CLUSTER_ID = "cmVjb3Zlcnkta2l0LXNieA"  # 16 bytes in base64, as Kafka wants it
 _JVM = (
-    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true", "-Duser.timezone=UTC",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS'Z'",
-)  # fmt: skip
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Duser.timezone=UTC",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS'Z'",
+)
 
 
 class Kafka:
@@ -39,14 +44,15 @@ class Kafka:
     Parameters
     ----------
     config : mapping of str to object, optional
-        Broker settings, as in server.properties, over the sandbox's own: no retention, no topic made by
-        asking for it, internal topics of one partition.
+        Broker settings, as in server.properties, over the sandbox's own: no retention, no topic
+        made by asking for it, internal topics of one partition.
     version : str
         The Apache Kafka to run; ``jars.txt`` lists those there are.
     brokers : int
         How many brokers; each is a controller too.
     listeners : sequence of str
-        Security protocols to listen with besides PLAINTEXT, which is always there: SSL, SASL_PLAINTEXT, SASL_SSL.
+        Security protocols to listen with besides PLAINTEXT, which is always there: SSL,
+        SASL_PLAINTEXT, SASL_SSL.
     format_args : sequence of str
         More arguments for the storage tool, such as ``--add-scram``.
     heap_mb : int
@@ -138,7 +144,9 @@ class Kafka:
             time.sleep(0.02)
 
     def detach(self) -> lease.Lease:
-        """Give the lease away: the brokers then last as long as the lease does, and this object lets them be."""
+        """Give the lease away: the brokers then last as long as the lease does, and this object
+        lets them be.
+        """
         held, self._lease = self._held(), None
         return held
 
@@ -157,13 +165,18 @@ class Kafka:
         return ",".join(f"{HOST}:{node.ports[listener]}" for node in self.nodes)
 
     def start(self, node: int | None = None) -> None:
-        """Start one broker, or all, on the ports and data it had before, and wait until it answers."""
+        """Start one broker, or all, on the ports and data it had before, and wait until it
+        answers.
+        """
         for one in self._chosen(node):
             self._run(f"node-{one.number}", "kafka.Kafka", self._properties(one))
         self._wait_until_ready(self._chosen(node))
 
     def stop(self, node: int | None = None) -> None:
-        """Stop one broker, or all, in an orderly way; killed when that takes longer than ``timeout``."""
+        """Stop one broker, or all, in an orderly way.
+
+        Killed when that takes longer than ``timeout``.
+        """
         self._end(self._chosen(node), signal.SIGTERM)
 
     def kill(self, node: int | None = None) -> None:
@@ -190,7 +203,9 @@ class Kafka:
     def create_topic(
         self, name: str, *, partitions: int = 1, config: Mapping[str, object] | None = None
     ) -> None:
-        """Make a topic, on as many brokers as there are up to three, and wait until every partition has a leader."""
+        """Make a topic, on as many brokers as there are up to three, and wait until every partition
+        has a leader.
+        """
         from kafka.admin import KafkaAdminClient
 
         settings = {key: setting(value) for key, value in (config or {}).items()}
@@ -201,7 +216,8 @@ class Kafka:
         }
         with quiet(), KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
             admin.create_topics({name: options}, wait_for_metadata=True)
-        # A broker tells of a partition a moment before it has made its log; till then it refuses to lead it.
+        # A broker tells of a partition a moment before it has made its log; till then it refuses to
+        # lead it.
         deadline = time.monotonic() + self._timeout
         wanted = [
             [self.log_dir(name, p, node=n.number) for n in self.nodes] for p in range(partitions)

@@ -1,18 +1,21 @@
-"""The keeper: a small process that owns the sandbox's JVMs and its folder, and ends with its last owner.
+"""The keeper: a small process that owns the sandbox's JVMs and its folder, and ends with its last
+owner.
 
-An owner holds a lease: a connection to the keeper's socket. The operating system closes it when the owner
-ends, however it ends, and when the last lease is gone the keeper kills what it started and removes the folder.
+An owner holds a lease: a connection to the keeper's socket. The operating system closes it when the
+owner ends, however it ends, and when the last lease is gone the keeper kills what it started and
+removes the folder.
 
-It is run by its path (``python -I -S keeper.py FOLDER``), not as a module of the package, so that it imports
-the standard library only: it starts in some 20 ms and stays small. It knows nothing of Kafka. An owner sends
-a line of JSON and gets a line back::
+It is run by its path (``python -I -S keeper.py FOLDER``), not as a module of the package, so that
+it imports the standard library only: it starts in some 20 ms and stays small. It knows nothing of
+Kafka. An owner sends a line of JSON and gets a line back::
 
     {"do": "start", "name": "node-1", "argv": [...], "log": "node-1.log"}   -> {"pid": 4242}
     {"do": "signal", "name": "node-1", "signal": 15}                        -> {}
-    {"do": "status"}                                                        -> {"node-1": {"pid": 4242, "code": null}}
+    {"do": "status"}                                                        -> {"node-1": {"pid":
+    4242, "code": null}}
 
-The first line a new owner gets is a greeting with the keeper's process id; one that gets none came too late
-and holds no lease.
+The first line a new owner gets is a greeting with the keeper's process id; one that gets none came
+too late and holds no lease.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ Children = dict[str, "subprocess.Popen[bytes]"]
 
 
 def main(folder: Path) -> None:
-    """Keep ``folder`` until the last lease is gone; standard input is the first lease, already connected."""
+    """Keep ``folder`` until the last lease is gone.
+
+    Standard input is the first lease, already connected.
+    """
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -154,7 +160,9 @@ DO: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def _die_with_keeper() -> Callable[[], None] | None:
-    """What a child runs before its program, so that it is killed when the keeper itself is killed (Linux)."""
+    """What a child runs before its program, so that it is killed when the keeper itself is killed
+    (Linux).
+    """
     if sys.platform != "linux":
         return None
     import ctypes
@@ -170,7 +178,8 @@ def _die_with_keeper() -> Callable[[], None] | None:
 
 
 if __name__ == "__main__":
-    # Nobody's child: an owner that lives on would otherwise have to wait for it, and keep a zombie till then.
+    # Nobody's child: an owner that lives on would otherwise have to wait for it, and keep a zombie
+    # till then.
     if os.fork():
         os._exit(0)
     main(Path(sys.argv[1]))

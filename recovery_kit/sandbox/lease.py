@@ -1,4 +1,5 @@
-"""An owner's side of the keeper: folders that only this user can reach, and leases on what runs in them.
+"""An owner's side of the keeper: folders that only this user can reach, and leases on what runs in
+them.
 
 ::
 
@@ -117,7 +118,10 @@ def new() -> Lease:
 
 
 def join(folder: Path) -> Lease | None:
-    """Take another lease on the keeper of a folder; None when there is none, or it is about to end."""
+    """Take another lease on the keeper of a folder.
+
+    None when there is none, or it is about to end.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(str(folder / keeper.SOCKET))
@@ -133,15 +137,16 @@ def runtime_folder() -> Path:
     Raises
     ------
     SandboxError
-        When something of that name is there that others own or can enter, its path is too long for a socket in
-        it, or the system is not a POSIX one.
+        When something of that name is there that others own or can enter, its path is too long for
+        a socket in it, or the system is not a POSIX one.
     """
     if os.name != "posix":
         raise SandboxError("the sandbox needs Linux or macOS; elsewhere, use a cluster of your own")
     folder = Path(tempfile.gettempdir()) / f"recovery-kit-{os.getuid()}"
     if len(os.fsencode(folder)) > _LONGEST:
         raise SandboxError(
-            f"the path {folder} is too long for a socket in it; set TMPDIR to a shorter one, such as /tmp"
+            f"the path {folder} is too long for a socket in it; set TMPDIR to a shorter one, such "
+            "as /tmp"
         )
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -152,8 +157,9 @@ def runtime_folder() -> Path:
         or stat.S_IMODE(found.st_mode) & 0o077
     ):
         raise SandboxError(
-            f"{folder} is not a folder that only you can enter (mode {stat.filemode(found.st_mode)}, owner "
-            f"{found.st_uid}, you are {os.getuid()}); remove it, or set TMPDIR to a folder of your own"
+            f"{folder} is not a folder that only you can enter (mode "
+            f"{stat.filemode(found.st_mode)}, owner {found.st_uid}, you are {os.getuid()}); remove "
+            "it, or set TMPDIR to a folder of your own"
         )
     return folder
 
@@ -207,7 +213,10 @@ def _spawn(folder: Path, first_lease: int, alive: int) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open file or folder if nobody else has; the lock goes with the last process that has it open."""
+    """Lock an open file or folder if nobody else has.
+
+    The lock goes with the last process that has it open.
+    """
     import fcntl
 
     try:
@@ -218,7 +227,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders of keepers that were killed; theirs are the ones that nobody has locked."""
+    """Remove the folders of keepers that were killed.
+
+    Theirs are the ones that nobody has locked.
+    """
     for folder in parent.glob("kafka-*"):
         with contextlib.suppress(OSError):
             directory = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,8 @@
-"""The log of the incident: a day's ledger events as their producers wrote them, copies and rubbish included.
+"""The log of the incident: a day's ledger events as their producers wrote them, copies and rubbish
+included.
 
-Only ``random.Random.random`` and whole-number or plain arithmetic make the numbers, so that one seed gives the
-same bytes with every Python on every machine.
+Only ``random.Random.random`` and whole-number or plain arithmetic make the numbers, so that one
+seed gives the same bytes with every Python on every machine.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class Record(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One thing that happened to an account; ``cents`` is its amount, ``time`` epoch milliseconds."""
+    """One thing that happened to an account.
+
+    ``cents`` is its amount, ``time`` epoch milliseconds.
+    """
 
     id: str
     type: str
@@ -61,7 +65,9 @@ class Event(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A message on its way into the log: when it gets there, and the event in it (None: unreadable, or none)."""
+    """A message on its way into the log: when it gets there, and the event in it (None: unreadable,
+    or none).
+    """
 
     arrival: int
     record: Record
@@ -75,12 +81,16 @@ def account_name(number: int) -> str:
 
 
 def partition_of(account: str, partitions: int) -> int:
-    """Where an account's events go: by CRC-32 of the key, as librdkafka's default partitioner does it."""
+    """Where an account's events go: by CRC-32 of the key, as librdkafka's default partitioner does
+    it.
+    """
     return zlib.crc32(account.encode()) % partitions
 
 
 def make_log(rng: random.Random, *, events: int, accounts: int, partitions: int) -> list[Delivery]:
-    """Every message of the day in the order of the log: events, copies, conflicts, tombstones, unreadable ones."""
+    """Every message of the day in the order of the log: events, copies, conflicts, tombstones,
+    unreadable ones.
+    """
     happened = make_events(rng, events, accounts)
     log = [_deliver(rng, event, partitions) for event in happened]
     log += _redeliveries(rng, log, partitions)
@@ -92,7 +102,10 @@ def make_log(rng: random.Random, *, events: int, accounts: int, partitions: int)
 
 
 def make_events(rng: random.Random, count: int, accounts: int) -> list[Event]:
-    """What happened, by time. A few accounts are busy and most are not; the last one opens in the last half minute."""
+    """What happened, by time. A few accounts are busy and most are not.
+
+    The last one opens in the last half minute.
+    """
     busy = list(_running(1 / (rank + 6) for rank in range(accounts - 1)))
     made = [
         _event(rng, bisect.bisect_left(busy, rng.random() * busy[-1]) + 1, _busy_time(rng))
@@ -103,12 +116,16 @@ def make_events(rng: random.Random, count: int, accounts: int) -> list[Event]:
 
 
 def payload(event: Event, rng: random.Random, *, value: str | None = None) -> bytes:
-    """The message of an event, with fields beside those that count; ``value`` replaces its amount's text."""
+    """The message of an event, with fields beside those that count.
+
+    ``value`` replaces its amount's text.
+    """
     amount = value if value is not None else money(event.cents)
     source = _SOURCES[int(rng.random() * len(_SOURCES))]
     return (
-        f'{{"id":"{event.id}","type":"{event.type}","account":"{event.account}","value":{amount},"currency":"EUR",'
-        f'"ts":"{iso(event.time)}","source":"{source}","trace":"{_hex(rng, 8)}"}}'
+        f'{{"id":"{event.id}","type":"{event.type}","account":"{event.account}",'
+        f'"value":{amount},"currency":"EUR","ts":"{iso(event.time)}","source":"{source}",'
+        f'"trace":"{_hex(rng, 8)}"}}'
     ).encode()
 
 
@@ -179,7 +196,10 @@ def _again(delivery: Delivery, *, after: int, copy: str, partition: int | None =
 def _redeliveries(
     rng: random.Random, log: Sequence[Delivery], partitions: int
 ) -> Iterator[Delivery]:
-    """Copies of one message in fifty, soon after it; one in twenty-five of them in another partition."""
+    """Copies of one message in fifty, soon after it.
+
+    One in twenty-five of them in another partition.
+    """
     for delivery in log:
         if rng.random() < 0.02 and delivery.arrival < START + SPAN - 10 * MINUTE:
             elsewhere = (
@@ -190,7 +210,9 @@ def _redeliveries(
 
 
 def _batch(log: Sequence[Delivery]) -> list[Delivery]:
-    """A whole batch that a producer sent again: the messages of one partition from BATCH_AFTER on."""
+    """A whole batch that a producer sent again: the messages of one partition from BATCH_AFTER
+    on.
+    """
     there = [
         d
         for d in log
@@ -230,7 +252,10 @@ def _tombstones(rng: random.Random, accounts: int, partitions: int) -> Iterator[
 def _unreadable(
     rng: random.Random, happened: Sequence[Event], partitions: int
 ) -> Iterator[Delivery]:
-    """Four messages of each kind that nobody can read; none of them was ever delivered in a form that can be."""
+    """Four messages of each kind that nobody can read.
+
+    None of them was ever delivered in a form that can be.
+    """
     for spoil in UNREADABLE.values():
         for _ in range(4):
             event = happened[int(rng.random() * len(happened))]._replace(id=_hex(rng, 16))

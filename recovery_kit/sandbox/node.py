@@ -1,4 +1,6 @@
-"""One broker of the sandbox: its ports, its server.properties, whether it answers, and why it did not start."""
+"""One broker of the sandbox: its ports, its server.properties, whether it answers, and why it did
+not start.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Node:
-    """One broker of the sandbox, which is a controller too: its number and the port of each listener."""
+    """One broker of the sandbox, which is a controller too: its number and the port of each
+    listener.
+    """
 
     number: int
     ports: Mapping[str, int]
@@ -30,7 +34,9 @@ class PortTaken(SandboxError):  # noqa: N818
 
 
 def properties(node: Node, nodes: Sequence[Node], data: Path, config: Mapping[str, object]) -> str:
-    """The text of a node's server.properties: the sandbox's own settings, with ``config`` over them."""
+    """The text of a node's server.properties: the sandbox's own settings, with ``config`` over
+    them.
+    """
     settings = {**_settings(node, nodes, data), **config}
     return "".join(f"{name}={_escape(setting(value))}\n" for name, value in settings.items())
 
@@ -51,8 +57,9 @@ def _escape(value: str) -> str:
 def choose_ports(brokers: int, listeners: Sequence[str]) -> tuple[Node, ...]:
     """Free ports for every listener of every node.
 
-    They lie below the range that the system gives to outgoing connections: a client that keeps trying to reach a
-    broker while it is down could otherwise be given the broker's own port, and connect to itself.
+    They lie below the range that the system gives to outgoing connections: a client that keeps
+    trying to reach a broker while it is down could otherwise be given the broker's own port, and
+    connect to itself.
     """
     ports: set[int] = set()
     while len(ports) < brokers * len(listeners):
@@ -94,7 +101,8 @@ def _settings(node: Node, nodes: Sequence[Node], data: Path) -> dict[str, object
         "transaction.state.log.replication.factor": copies,
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # A broker that was killed may come back only when its session has run out; its default is 9 s.
+        # A broker that was killed may come back only when its session has run out; its default is 9
+        # s.
         "broker.session.timeout.ms": 3_000,
         "broker.heartbeat.interval.ms": 500,
         # The cleaner takes this from the heap at once; its default is 128 MiB.
@@ -115,7 +123,9 @@ def _can_bind(port: int) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep kafka-python from logging its warnings, which tell of a slow machine and of attempts that are repeated."""
+    """Keep kafka-python from logging its warnings, which tell of a slow machine and of attempts
+    that are repeated.
+    """
     logger = logging.getLogger("kafka")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -157,7 +167,8 @@ def _registered(node: Node) -> bool:
 _REASONS = (
     (r"Address already in use", "another program took the port", PortTaken),
     (
-        r"Could not reserve enough space|insufficient memory|Cannot allocate memory|OutOfMemoryError|Too small maximum heap",
+        r"Could not reserve enough space|insufficient memory|Cannot allocate memory|"
+        r"OutOfMemoryError|Too small maximum heap",
         "the machine has too little memory for it; free some, or give another heap_mb",
         SandboxError,
     ),
@@ -176,14 +187,19 @@ def failure(what: str, code: int | None, log: str) -> SandboxError:
         if re.search(pattern, log):
             return kind(f"{what}: {why}. {_telling(log)}")
     if code == -signal.SIGKILL:
-        why = "it was killed, as the system does when memory runs out; free some, or give a smaller heap_mb"
+        why = (
+            "it was killed, as the system does when memory runs out; free some, or give a smaller "
+            "heap_mb"
+        )
     else:
         why = f"exit code {code}" if code is not None else "raise timeout on a slow machine"
     return SandboxError(f"{what}: {why}. {_telling(log)}")
 
 
 def _telling(log: str, most: int = 15) -> str:
-    """The lines of a log that tell what went wrong, else its last ones: a broker logs much while it shuts down."""
+    """The lines of a log that tell what went wrong, else its last ones: a broker logs much while it
+    shuts down.
+    """
     lines = [line[:500] for line in log.splitlines() if not line.startswith("\t")]
     bad = [line for line in lines if re.search(r"\] (ERROR|FATAL) |^[^\[]*(Exception|Error)", line)]
     shown = bad[:most] or lines[-most:] or ["(nothing)"]

@@ -1,4 +1,6 @@
-"""One seeded broker for everybody: every notebook and process of this user that asks for the demo shares it."""
+"""One seeded broker for everybody: every notebook and process of this user that asks for the demo
+shares it.
+"""
 
 from __future__ import annotations
 
@@ -66,8 +68,8 @@ class Demo:
 def demo(*, progress: bool = True) -> Demo:
     """Join the demo's broker, or start and seed it when nobody has.
 
-    The first call takes some seconds, and the very first one fetches Apache Kafka. Calling it again in one
-    process gives the same object. It ends when the last process that holds it does.
+    The first call takes some seconds, and the very first one fetches Apache Kafka. Calling it again
+    in one process gives the same object. It ends when the last process that holds it does.
 
     Parameters
     ----------
@@ -90,7 +92,9 @@ def demo(*, progress: bool = True) -> Demo:
 
 
 def _edition() -> str:
-    """The file that marks a folder as this demo's: a changed kit must not find an older one's broker and log."""
+    """The file that marks a folder as this demo's: a changed kit must not find an older one's
+    broker and log.
+    """
     digest = hashlib.sha256(VERSION.encode())
     for name in ("incident.py", "ledger.py", "system.py", "keeper.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())

@@ -1,10 +1,12 @@
-"""The system of record of the incident: a consumer that keeps totals by account, and what it got wrong.
+"""The system of record of the incident: a consumer that keeps totals by account, and what it got
+wrong.
 
-The story. At 11:40 the consumer of one partition crashed with offsets committed ahead of its work, and what came
-in the next twelve minutes was never applied there. The restart also lost its memory of ids, so a batch that
-the producer sent again was applied a second time. A release at 13:05 booked refunds with the wrong sign until it
-was rolled back. A client sent a few amounts that were taken a hundredfold. For some ids used twice the later
-amount was kept. Some accounts were put right, or wrong, by hand. And the last partition is half a minute behind.
+The story. At 11:40 the consumer of one partition crashed with offsets committed ahead of its work,
+and what came in the next twelve minutes was never applied there. The restart also lost its memory
+of ids, so a batch that the producer sent again was applied a second time. A release at 13:05 booked
+refunds with the wrong sign until it was rolled back. A client sent a few amounts that were taken a
+hundredfold. For some ids used twice the later amount was kept. Some accounts were put right, or
+wrong, by hand. And the last partition is half a minute behind.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ LAG = 45_000
 
 
 class Applied(NamedTuple):
-    """One line of the system's own journal; ``effect`` in cents, ``time`` its own, epoch milliseconds."""
+    """One line of the system's own journal.
+
+    ``effect`` in cents, ``time`` its own, epoch milliseconds.
+    """
 
     event_id: str
     key: str
@@ -43,7 +48,9 @@ class Applied(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """By how many cents one mistake put a key's expected total off, and the event it was made on."""
+    """By how many cents one mistake put a key's expected total off, and the event it was made
+    on.
+    """
 
     key: str
     cause: str
@@ -112,7 +119,9 @@ def _not_seen(delivery: Delivery, lagging: int) -> str:
 
 
 def _singled_out(rng: random.Random, log: Sequence[Delivery]) -> tuple[set[str], dict[str, Event]]:
-    """Ids of seven events taken a hundredfold, and of four conflicts whose later copy was kept, with the first."""
+    """Ids of seven events taken a hundredfold, and of four conflicts whose later copy was kept,
+    with the first.
+    """
     copied = {d.event.id for d in log if d.copy and d.event}
     later = {d.event.id: d.event for d in log if d.copy == "conflict" and d.event}
     firsts = [d.event for d in log if d.event and not d.copy and d.event.id in later]
@@ -130,7 +139,9 @@ def _singled_out(rng: random.Random, log: Sequence[Delivery]) -> tuple[set[str],
 
 
 def _by_hand(causes: list[Cause], journal: list[Applied], accounts: int) -> None:
-    """Corrections that somebody booked: on accounts already wrong, on accounts that were right, on a mistyped one."""
+    """Corrections that somebody booked: on accounts already wrong, on accounts that were right, on
+    a mistyped one.
+    """
     hurt = [cause.key for cause in causes if cause.cause == "lost window"]
     wrong = {cause.key for cause in causes}
     right = [line.key for line in journal if line.key not in wrong]

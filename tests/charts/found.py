@@ -1,4 +1,6 @@
-"""A small log, a system that got some of it wrong, and what the verbs found: what charts draw in these tests."""
+"""A small log, a system that got some of it wrong, and what the verbs found: what charts draw in
+these tests.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,23 @@ from tests.events import FORMS, NOON, Event, events
 MINUTE = 60_000
 
 HOSTILE = [
-    "<script>alert(1)</script>", "x" * 300, "שלום-0001", "مرحبا", "🎉-0001", "$x^2$", "_a", "账户", "\x1b[31mred", "a\nb", "",
-    "\u202eevil", "{}%s\\alpha", "=cmd()", "a\u0300\u0301\u0302", "\ud7ff",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "x" * 300,
+    "שלום-0001",
+    "مرحبا",
+    "🎉-0001",
+    "$x^2$",
+    "_a",
+    "账户",
+    "\x1b[31mred",
+    "a\nb",
+    "",
+    "\u202eevil",
+    "{}%s\\alpha",
+    "=cmd()",
+    "a\u0300\u0301\u0302",
+    "\ud7ff",
+]
 
 # Each key has one event a minute for an hour, on the partition that its place gives.
 KEYS = ["a", "b", "c", "d"]
@@ -59,17 +75,28 @@ class Found:
 
 
 def replay_of(table: pa.Table, *, rejects: list[int] = (), verdict: str = "complete") -> Replay:  # type: ignore[assignment]
-    """A replay of these events, with rejects at these minutes after noon; one control record a partition."""
+    """A replay of these events, with rejects at these minutes after noon.
+
+    One control record a partition.
+    """
     bad = pa.table({"time": pa.array([NOON + minute * MINUTE for minute in rejects], TIME_TYPE)})
     counts = table.group_by("partition").aggregate([("offset", "count")]).to_pylist()
     coverage = [
         {
-            "topic": "t", "partition": row["partition"], "start": 0, "end": row["offset_count"] + 1,
-            "delivered": row["offset_count"], "control": 1, "aborted": 0, "removed": 0, "lost": 0, "unread": 0,
+            "topic": "t",
+            "partition": row["partition"],
+            "start": 0,
+            "end": row["offset_count"] + 1,
+            "delivered": row["offset_count"],
+            "control": 1,
+            "aborted": 0,
+            "removed": 0,
+            "lost": 0,
+            "unread": 0,
             "verdict": verdict,
         }
         for row in sorted(counts, key=lambda row: row["partition"])
-    ]  # fmt: skip
+    ]
     shape = pa.schema(
         [(n, pa.string() if n in ("topic", "verdict") else pa.int64()) for n in COVERAGE]
     )
@@ -86,8 +113,18 @@ def replay_of(table: pa.Table, *, rejects: list[int] = (), verdict: str = "compl
 
 
 COVERAGE = (
-    "topic", "partition", "start", "end", "delivered", "control", "aborted", "removed", "lost", "unread", "verdict",
-)  # fmt: skip
+    "topic",
+    "partition",
+    "start",
+    "end",
+    "delivered",
+    "control",
+    "aborted",
+    "removed",
+    "lost",
+    "unread",
+    "verdict",
+)
 
 
 def processed_of(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
@@ -107,7 +144,9 @@ def processed_of(rows: list[tuple[str, str, int]]) -> pd.DataFrame:
 def found(
     *, rename: dict[str, str] | None = None, form: str = "pandas", verdict: str = "complete"
 ) -> Found:
-    """The log above, and a system that missed a10, applied b20 twice, c30 with the wrong sign, and changed c by hand."""
+    """The log above, and a system that missed a10, applied b20 twice, c30 with the wrong sign, and
+    changed c by hand.
+    """
     return _found(tuple((rename or {}).items()), form, verdict)
 
 

@@ -121,7 +121,9 @@ def test_the_distribution_counts_every_difference_between_its_edges(amounts: lis
 
 
 def edges_of(amounts: list[Decimal]) -> list[Decimal]:
-    """Edges by the definition: 1, 2 and 5 of each decade, or 1 alone when sizes span more than four decades."""
+    """Edges by the definition: 1, 2 and 5 of each decade, or 1 alone when sizes span more than four
+    decades.
+    """
     least, largest = min(map(abs, amounts)), max(map(abs, amounts))
     steps = (1, 2, 5) if largest.adjusted() - least.adjusted() < 4 else (1,)
     made = [Decimal(step).scaleb(decade) for decade in range(-3, 18) for step in steps]

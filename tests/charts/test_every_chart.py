@@ -1,4 +1,6 @@
-"""What holds for every chart: it draws without a warning, says what it shows, and reads whatever names are in the log."""
+"""What holds for every chart: it draws without a warning, says what it shows, and reads whatever
+names are in the log.
+"""
 
 import base64
 import io
@@ -189,8 +191,9 @@ def test_alt_text_survives_nbconvert(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_matplotlib_is_imported_at_the_first_chart_and_pyplot_never() -> None:
     code = (
-        "import sys; from recovery_kit import charts; assert 'matplotlib' not in sys.modules; assert 'polars' not in sys.modules;"
-        "from tests.charts.found import found; charts.largest(found().r).png(); assert 'matplotlib.pyplot' not in sys.modules"
+        "import sys; from recovery_kit import charts; assert 'matplotlib' not in sys.modules; "
+        "assert 'polars' not in sys.modules;from tests.charts.found import found; "
+        "charts.largest(found().r).png(); assert 'matplotlib.pyplot' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -52,9 +52,18 @@ def test_a_clock_gone_wrong_does_not_hide_the_rest() -> None:
 
 def coverage(**changed: object) -> pd.DataFrame:
     row = {
-        "topic": "t", "partition": 0, "start": 0, "end": 100, "delivered": 60, "control": 10, "aborted": 15,
-        "removed": 5, "lost": 0, "unread": 10, "verdict": "timed out",
-    }  # fmt: skip
+        "topic": "t",
+        "partition": 0,
+        "start": 0,
+        "end": 100,
+        "delivered": 60,
+        "control": 10,
+        "aborted": 15,
+        "removed": 5,
+        "lost": 0,
+        "unread": 10,
+        "verdict": "timed out",
+    }
     return pd.DataFrame([row | changed])
 
 
@@ -64,7 +73,8 @@ def test_coverage_bars_are_shares_that_add_up_and_counts_stand_beside_them() -> 
     chart = charts.coverage(replay)
     ax = chart.axes[0]
     assert {bars.get_label(): bars[0].get_width() for bars in ax.containers} == {
-        "delivered (60)": 60, "control (10)": 10, "aborted (15)": 15, "removed (5)": 5, "unread (10)": 10,
+        "delivered "
+        "(60)": 60, "control (10)": 10, "aborted (15)": 15, "removed (5)": 5, "unread (10)": 10,
     }  # fmt: skip
     assert [text.get_text() for text in ax.texts] == [
         "60 of 100, 10 control, 15 aborted, 5 removed, 10 unread (timed out)"

@@ -29,7 +29,8 @@ def lines(ax: Axes) -> tuple[dict[int, float], dict[int, float]]:
     return made[0], made[1]
 
 
-# A minute, a key, a partition, and how many times the system applied the event; offsets run against time.
+# A minute, a key, a partition, and how many times the system applied the event; offsets run against
+# time.
 EVENTS = st.lists(
     st.tuples(st.integers(0, 59), st.sampled_from("abc"), st.integers(0, 1), st.integers(0, 2)),
     min_size=1,

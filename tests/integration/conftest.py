@@ -99,13 +99,17 @@ def admin(broker: Kafka) -> Iterator[KafkaAdminClient]:
 
 @pytest.fixture(scope="session")
 def new_topic(broker: Kafka) -> NewTopic:
-    """Make a topic of its own for a test: ``new_topic(partitions, max_message_bytes=...)`` gives its name."""
+    """Make a topic of its own for a test: ``new_topic(partitions, max_message_bytes=...)`` gives
+    its name.
+    """
     return new_topic_on(broker)
 
 
 @pytest.fixture(scope="session")
 def send(producer: KafkaProducer) -> Send:
-    """Write messages: ``send(topic, values, partition=, key=, time=, headers=)``, in one batch where they fit."""
+    """Write messages: ``send(topic, values, partition=, key=, time=, headers=)``, in one batch
+    where they fit.
+    """
     return send_to(producer)
 
 
@@ -121,7 +125,10 @@ def during_the_read(
     monkeypatch: pytest.MonkeyPatch,
     small_fetches: None,  # noqa: ARG001
 ) -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Have something done between two fetches: ``during_the_read(action)``; a test whose read is over before that fails."""
+    """Have something done between two fetches: ``during_the_read(action)``.
+
+    A test whose read is over before that fails.
+    """
     done: list[bool] = []
 
     def arrange(action: Callable[[], object], after: int = 2) -> None:

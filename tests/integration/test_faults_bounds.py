@@ -110,7 +110,10 @@ def test_fault_05_start_after_end(broker: Kafka, new_topic: NewTopic, send: Send
 def test_fault_06_end_before_log_start(
     broker: Kafka, new_topic: NewTopic, send: Send, admin: KafkaAdminClient
 ) -> None:
-    """An end that was asked for and has gone; a broker that itself says such a thing is in tests/kafka/test_log.py."""
+    """An end that was asked for and has gone.
+
+    A broker that itself says such a thing is in tests/kafka/test_log.py.
+    """
     topic = new_topic()
     send(topic, events(*range(6)))
     admin.delete_records({TopicPartition(topic, 0): 4})
@@ -188,7 +191,9 @@ def test_fault_07_records_appended_meanwhile_are_left_out_exactly_at_the_end(
 
 @pytest.fixture(scope="module")
 def beheaded(new_topic: NewTopic, send: Send, admin: KafkaAdminClient) -> str:
-    """Partition 0 begins at offset 5, in the middle of a batch, partition 1 at 0, and partition 2 is empty behind 3."""
+    """Partition 0 begins at offset 5, in the middle of a batch, partition 1 at 0, and partition 2
+    is empty behind 3.
+    """
     topic = new_topic(3)
     for i in range(10):
         send(topic, [event(i)], time=NOON + i // 2)
@@ -204,8 +209,8 @@ def test_fault_10_head_gone_before_the_read(broker: Kafka, beheaded: str) -> Non
     text = str(caught.value)
     assert caught.value.verdict == "truncated"
     assert (
-        f"{beheaded}-0: offsets 0 to 4 are gone, the first still held is 5, of 2026-03-02T12:00:00.002"
-        in text
+        f"{beheaded}-0: offsets 0 to 4 are gone, the first still held is 5, of "
+        "2026-03-02T12:00:00.002" in text
     )
     assert "Give since=2026-03-02T12:00:00.003000+00:00 or later and opening=" in text
     assert "allow_incomplete=True" in text

@@ -1,4 +1,6 @@
-"""Faults 1, 16, 23, 24 and 26 on a broker of their own: one that makes topics on asking, cleans quickly, and stops."""
+"""Faults 1, 16, 23, 24 and 26 on a broker of their own: one that makes topics on asking, cleans
+quickly, and stops.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def new_topic(broker: Kafka) -> NewTopic:
 
 @contextmanager
 def writing(broker: Kafka) -> Iterator[Send]:
-    """To write to a topic, with no producer left behind that would try to reach a broker that is down."""
+    """To write to a topic, with no producer left behind that would try to reach a broker that is
+    down.
+    """
     with KafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20) as producer:
         yield send_to(producer)
 
@@ -65,9 +69,11 @@ def test_fault_01_an_unknown_topic_is_not_made_by_asking(broker: Kafka) -> None:
 
 @pytest.fixture(scope="module")
 def compacted(broker: Kafka, new_topic: NewTopic) -> str:
-    """Keys a to j at offsets 0 to 9, a anew at 10, tombstones of b and c, d anew at 13, k at 14, and a cleaner that came by.
+    """Keys a to j at offsets 0 to 9, a anew at 10, tombstones of b and c, d anew at 13, k at 14,
+    and a cleaner that came by.
 
-    What stays is 4 to 10, 13 and 14. The last one is in the active segment, which no cleaner touches.
+    What stays is 4 to 10, 13 and 14. The last one is in the active segment, which no cleaner
+    touches.
     """
     topic = new_topic(
         cleanup_policy="compact",
@@ -219,7 +225,10 @@ def many(broker: Kafka, new_topic: NewTopic) -> str:
 
 @pytest.fixture
 def paused(broker: Kafka) -> Iterator[Callable[[], None]]:
-    """Pause the broker: it keeps its connections, and answers nothing. It goes on after the test."""
+    """Pause the broker: it keeps its connections, and answers nothing.
+
+    It goes on after the test.
+    """
     yield lambda: os.kill(broker.pid(), signal.SIGSTOP)
     os.kill(broker.pid(), signal.SIGCONT)
 

@@ -1,4 +1,6 @@
-"""Faults 8, 9, 11, 12, 14, 15, 16 and 22 on three brokers: what a cluster does to a log while it is read."""
+"""Faults 8, 9, 11, 12, 14, 15, 16 and 22 on three brokers: what a cluster does to a log while it is
+read.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,10 @@ def in_batches(send: Send, topic: str, count: int, first: int = 0) -> None:
 def segmented(
     broker: Proxied, admin: KafkaAdminClient, new_topic: NewTopic, send: Send
 ) -> tuple[str, int]:
-    """Offsets 0 to 39 in ten segments or, on a busy machine, more; and where the last one begins."""
+    """Offsets 0 to 39 in ten segments or, on a busy machine, more.
+
+    And where the last one begins.
+    """
     topic = new_topic(segment_ms=100)
     for i in range(0, 40, 4):
         in_batches(send, topic, 4, i)
@@ -183,7 +188,10 @@ def test_fault_09_the_log_start_moves_between_capture_and_first_fetch(
 def diverging(
     broker: Proxied, admin: KafkaAdminClient, send: Send
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Offsets 0 to 29, of which a second copy holds 0 to 9 only; and what makes that copy the leader."""
+    """Offsets 0 to 29, of which a second copy holds 0 to 9 only.
+
+    And what makes that copy the leader.
+    """
     topic = f"diverging-{time.monotonic_ns()}"
     configs = {"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}
     admin.create_topics([Topic(topic, replica_assignments={0: [1, 2]}, topic_configs=configs)])

@@ -53,7 +53,9 @@ def transaction(producer: KafkaProducer, topic: str, values: list[bytes], *, com
 
 
 def settled(broker: Kafka, topic: str) -> str:
-    """Wait for the markers of transactions that have ended: a broker writes them a moment after it says so."""
+    """Wait for the markers of transactions that have ended: a broker writes them a moment after it
+    says so.
+    """
     places, ends = [TopicPartition(topic, 0)], partial(wire.end_offsets, timeout=10)
     deadline = time.monotonic() + 60
     with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
@@ -123,7 +125,10 @@ def test_fault_18_a_record_larger_than_the_fetch(
 def test_fault_19_codecs_of_python_and_of_java(
     broker: Kafka, new_topic: NewTopic, send: Send, codec: str
 ) -> None:
-    """The broker, which is Java, compresses anew where a topic names a codec; else the producer's bytes stay."""
+    """The broker, which is Java, compresses anew where a topic names a codec.
+
+    Else the producer's bytes stay.
+    """
     pythons, javas = new_topic(), new_topic(compression_type=codec)
     many = events(*range(3000))  # over one block of snappy or lz4
     with KafkaProducer(

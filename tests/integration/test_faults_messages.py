@@ -1,4 +1,6 @@
-"""Faults 25, 26, 29 and 32 to 35, seen from a replay: what cannot be read is told, with its place and bytes, and only that."""
+"""Faults 25, 26, 29 and 32 to 35, seen from a replay: what cannot be read is told, with its place
+and bytes, and only that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Faults 27, 28 and 40 on a broker with TLS, passwords and ACLs: the reason at once, and no secret anywhere."""
+"""Faults 27, 28 and 40 on a broker with TLS, passwords and ACLs: the reason at once, and no secret
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ Config = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """Alice may read "open" and describe "described"; every two seconds she must say again who she is."""
+    """Alice may read "open" and describe "described".
+
+    Every two seconds she must say again who she is.
+    """
     own = kept(
         tmp_path_factory.mktemp("broker"), BROKER.key_pem(), BROKER.cert_pem, name="broker.pem"
     )
@@ -58,10 +63,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         f"{at}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
         f"{at}.scram-sha-512.connections.max.reauth.ms": 2000,
         f"{at}.oauthbearer.sasl.jaas.config": (
-            f'{module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+            f"{module}.oauthbearer.OAuthBearerLoginModule required "
+            'unsecuredLoginStringClaim_sub="broker";'
         ),
         f"{at}.oauthbearer.sasl.login.callback.handler.class": f"{unsecured}LoginCallbackHandler",
-        f"{at}.oauthbearer.sasl.server.callback.handler.class": f"{unsecured}ValidatorCallbackHandler",
+        f"{at}.oauthbearer.sasl.server.callback.handler.class": (
+            f"{unsecured}ValidatorCallbackHandler"
+        ),
         f"{at}.oauthbearer.connections.max.reauth.ms": 2000,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
@@ -346,7 +354,9 @@ def test_fault_40_a_password_is_nowhere_after_a_replay(
 def test_fault_40_a_password_is_in_nothing_that_a_run_writes(
     broker: Kafka, config: Config, tmp_path: Path, password: str
 ) -> None:
-    """Executed notebooks, tables, manifest, summary, report: of a run that works and of one that does not."""
+    """Executed notebooks, tables, manifest, summary, report: of a run that works and of one that
+    does not.
+    """
     folder = tmp_path / "run"
     outcome = run(
         Settings.of(

@@ -1,4 +1,5 @@
-"""Faults 8, 14, 15, 23 and 27 on three brokers with everything at once: TLS, mutual TLS, SASL, ACLs, retention, compaction.
+"""Faults 8, 14, 15, 23 and 27 on three brokers with everything at once: TLS, mutual TLS, SASL,
+ACLs, retention, compaction.
 
 The third broker's certificate is one that clients do not trust: what is led by it cannot be read.
 """
@@ -91,7 +92,9 @@ def admin(broker: Kafka) -> Iterator[KafkaAdminClient]:
 
 @pytest.fixture
 def filled(broker: Kafka, admin: KafkaAdminClient) -> Callable[..., str]:
-    """Make a topic on some brokers, its leader first, and write sixty events to it, a batch each."""
+    """Make a topic on some brokers, its leader first, and write sixty events to it, a batch
+    each.
+    """
 
     def make(name: str, places: dict[int, list[int]], **config: object) -> str:
         configs = {key.replace("_", "."): str(value) for key, value in config.items()}

@@ -1,4 +1,6 @@
-"""Fetched bytes for tests, built with kafka-python's encoders: batches at any offset, of any kind, with any holes."""
+"""Fetched bytes for tests, built with kafka-python's encoders: batches at any offset, of any kind,
+with any holes.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def batch(
     producer: int = -1,
     max_time: int | None = None,
 ) -> bytearray:
-    """One batch of format v2. ``base`` and ``last`` are its bounds where the cleaner has taken records from its ends."""
+    """One batch of format v2. ``base`` and ``last`` are its bounds where the cleaner has taken
+    records from its ends.
+    """
     base = records[0].offset if base is None else base
     last = records[-1].offset if last is None else last
     producing = (producer, 0, 0) if producer >= 0 else (-1, -1, -1)
@@ -75,7 +79,9 @@ def sealed(data: bytearray) -> bytearray:
 def legacy(
     records: list[Record], magic: int, codec: int = 0, *, append_time: int | None = None
 ) -> bytearray:
-    """Messages of format v0 or v1: one after the other or, with a codec, one that holds them all."""
+    """Messages of format v0 or v1: one after the other or, with a codec, one that holds them
+    all.
+    """
     if codec == 0:
         return bytearray(b"".join(_message(r, magic) for r in records))
     shift = records[0].offset if magic else 0  # inside a message of v1 offsets are relative

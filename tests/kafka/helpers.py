@@ -15,7 +15,9 @@ def kept(folder: Path, *lines: str, name: str = "client.properties") -> Path:
 
 
 def assert_unseen(secret: str, error: BaseException) -> None:
-    """Not in the error, nor in its traceback with every variable of every frame of the kit shown."""
+    """Not in the error, nor in its traceback with every variable of every frame of the kit
+    shown.
+    """
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None:

@@ -1,4 +1,6 @@
-"""Record batches: whatever is in them and wherever they are cut, every offset is accounted for and the records are right."""
+"""Record batches: whatever is in them and wherever they are cut, every offset is accounted for and
+the records are right.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class Log:
     end: int = 0
 
     def fetched(self, position: int, most: int, cut: int) -> tuple[bytes, list[tuple[int, int]]]:
-        """As a broker answers: whole batches from the one that holds the position on, ``most`` of them and a piece."""
+        """As a broker answers: whole batches from the one that holds the position on, ``most`` of
+        them and a piece.
+        """
         held = [(last, data) for last, data in self.batches if last >= position]
         whole, more = held[:most], held[most : most + 1]
         upper = whole[-1][0] if whole else position
@@ -87,7 +91,9 @@ class Log:
 
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
-    """Batches of producers with and without transactions, some of which end and some of which are aborted, cleaned or not."""
+    """Batches of producers with and without transactions, some of which end and some of which are
+    aborted, cleaned or not.
+    """
     log = Log()
     began: dict[int, int] = {}
     written: dict[int, list[int]] = {}
@@ -117,7 +123,8 @@ def logs(draw: st.DrawFn) -> Log:
             )
             log.kind[log.end] = "control"
             log.end += 1
-    # What is still open at the end lies behind the last stable offset, which is as far as anybody reads.
+    # What is still open at the end lies behind the last stable offset, which is as far as anybody
+    # reads.
     stable = min(began.values(), default=log.end)
     log.batches = [(last, data) for last, data in log.batches if last < stable]
     log.end = stable
@@ -328,7 +335,8 @@ def test_fault_17_each_damaged_byte_is_told() -> None:
             except CorruptLog as error:
                 assert str(error).startswith("t-0: ")  # noqa: PT017
                 continue
-            # A batch that says that it lies further on leaves a hole, and one that says it is longer is not there yet.
+            # A batch that says that it lies further on leaves a hole, and one that says it is
+            # longer is not there yet.
             assert at < 12
             assert tally.removed or tally.position == 5
             assert [r[0] for r in got][:5] == [0, 1, 2, 3, 4]
@@ -459,10 +467,13 @@ def test_headers_that_cannot_be_taken_apart_name_their_record() -> None:
 def test_damage_under_a_right_crc_is_told_or_read_as_kafka_python_reads_it(
     data: st.DataObject,
 ) -> None:
-    """A producer that writes nonsense: the decoder must neither read beyond the bytes nor make something up."""
+    """A producer that writes nonsense: the decoder must neither read beyond the bytes nor make
+    something up.
+    """
     made = batch([Record(o, b"value", headers=[("h", b"1"), ("n", None)]) for o in range(3)])
     size = (len(made) - 61) // 3
-    # kafka-python reads a record's attributes as a varint, though they are one byte; nothing is made of them.
+    # kafka-python reads a record's attributes as a varint, though they are one byte; nothing is
+    # made of them.
     places = [at for at in range(61, len(made)) if (at - 61) % size != 1]
     for at in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=3)):
         made[at] = data.draw(st.integers(0, 255))
@@ -476,7 +487,8 @@ def test_damage_under_a_right_crc_is_told_or_read_as_kafka_python_reads_it(
     except CorruptRecordError:
         theirs = []
     assert got[: len(theirs)] == theirs
-    # Where it stops early, it is at a header's name that is not UTF-8; we show such bytes as escapes.
+    # Where it stops early, it is at a header's name that is not UTF-8; we show such bytes as
+    # escapes.
     assert len(got) == len(theirs) or any("\\x" in name for name, _ in got[len(theirs)][4])
 
 

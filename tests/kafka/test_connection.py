@@ -355,7 +355,10 @@ def test_a_mechanism_whose_package_is_missing_names_it(
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages of these names are there; nothing of them is called here, nor are Kerberos and AWS met in any test."""
+    """Packages of these names are there.
+
+    Nothing of them is called here, nor are Kerberos and AWS met in any test.
+    """
     for package in ("gssapi", "botocore"):
         (tmp_path / f"{package}.py").touch()
         monkeypatch.delitem(sys.modules, package, raising=False)

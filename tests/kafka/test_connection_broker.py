@@ -1,4 +1,6 @@
-"""Secured connections to a real Apache Kafka: what works, and the reason why what does not work does not."""
+"""Secured connections to a real Apache Kafka: what works, and the reason why what does not work
+does not.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
             f"{at}.plain.sasl.jaas.config": f'{_PLAIN} user_alice="{_QUOTED}";',
             f"{at}.scram-sha-256.sasl.jaas.config": f"{_SCRAM};",
             f"{at}.scram-sha-512.sasl.jaas.config": f"{_SCRAM};",
-            f"{at}.oauthbearer.sasl.jaas.config": f'{_OAUTH} unsecuredLoginStringClaim_sub="broker";',
-            f"{at}.oauthbearer.sasl.login.callback.handler.class": f"{_UNSECURED}LoginCallbackHandler",
-            f"{at}.oauthbearer.sasl.server.callback.handler.class": f"{_UNSECURED}ValidatorCallbackHandler",
+            f"{at}.oauthbearer.sasl.jaas.config": (
+                f'{_OAUTH} unsecuredLoginStringClaim_sub="broker";'
+            ),
+            f"{at}.oauthbearer.sasl.login.callback.handler.class": (
+                f"{_UNSECURED}LoginCallbackHandler"
+            ),
+            f"{at}.oauthbearer.sasl.server.callback.handler.class": (
+                f"{_UNSECURED}ValidatorCallbackHandler"
+            ),
             f"{at}.oauthbearer.connections.max.reauth.ms": 3_600_000,
         }
     with Kafka(config, listeners=("SSL", "SASL_SSL", "SASL_PLAINTEXT")) as running:

@@ -26,7 +26,9 @@ def run(buffer: np.ndarray, table: np.ndarray, records: int) -> tuple[int, np.nd
 
 
 def decode(body: bytes, records: int, last: int = 9, *, at: int = 3) -> tuple[int, np.ndarray]:
-    """Decode one batch at offsets 0 to ``last``, with other bytes before it and none behind: (answer, columns)."""
+    """Decode one batch at offsets 0 to ``last``, with other bytes before it and none behind:
+    (answer, columns).
+    """
     buffer = EDGE.holding(b"\xff" * at + body)
     return run(
         buffer, np.array([(at, at + len(body), 0, last, 1000, -1, records)], np.int64), records

@@ -27,7 +27,10 @@ MAGIC = pytest.mark.parametrize("magic", [0, 1])
 def made(
     magic: int, codec: int, records: list[Record] = RECORDS, append_time: int | None = None
 ) -> bytearray:
-    """As a broker of that time kept it; the LZ4 of v0 has a header whose checksum is wrong, as was usual then."""
+    """As a broker of that time kept it.
+
+    The LZ4 of v0 has a header whose checksum is wrong, as was usual then.
+    """
     if magic or codec != LZ4:
         return legacy(records, magic, codec, append_time=append_time)
     data = legacy(records, 0, GZIP)

@@ -102,7 +102,8 @@ def test_credentials_url_encoded_when_asked(provider: Provider, endpoint: Endpoi
 
 def test_kafka_python_takes_it_with_extensions(provider: Provider) -> None:
     java = provider(
-        f'sasl.jaas.config={MODULE} clientId="me" clientSecret="x" extension_logicalCluster="lkc-1";'
+        f'sasl.jaas.config={MODULE} clientId="me" clientSecret="x" '
+        'extension_logicalCluster="lkc-1";'
     )
     other = provider(
         "sasl.oauthbearer.client.id=me",
@@ -215,7 +216,10 @@ def test_an_endpoint_that_is_not_trusted_or_not_there(
 
 
 def test_java_trust_store_in_the_login_module(provider: Provider, tmp_path: Path) -> None:
-    login = f'{MODULE} clientId="me" clientSecret="x" ssl.truststore.location="{tmp_path}/ca.pem" ssl.truststore.type="PEM";'
+    login = (
+        f'{MODULE} clientId="me" clientSecret="x" ssl.truststore.location="{tmp_path}/ca.pem" '
+        'ssl.truststore.type="PEM";'
+    )
     assert provider(f"sasl.jaas.config={login}", trust="").token() == "the.token.one"
 
 

@@ -104,9 +104,8 @@ def test_values_are_not_shown(write) -> None:
     assert value == SECRET
     assert value.reveal == SECRET
     assert type(value.reveal) is str
-    shown = (
-        f"{settings} {value} {value!r} {value!s:>5}" + "%s %r" % (value, settings) + str([value])
-    )  # noqa: UP031
+    percent = "%s %r" % (value, settings)  # noqa: UP031
+    shown = f"{settings} {value} {value!r} {value!s:>5}" + percent + str([value])
     assert SECRET not in shown
     assert repr(copy.deepcopy(value)) == repr(copy.copy(value)) == "'***'"
 

@@ -1,4 +1,7 @@
-"""Responses are received where they are decoded; what is used of kafka-python for that is still there."""
+"""Responses are received where they are decoded.
+
+What is used of kafka-python for that is still there.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,9 @@ def test_a_large_frame_goes_into_its_buffer_at_once(
 def test_a_small_response_is_read_as_bytes(
     pair: tuple[socket.socket, socket.socket], size: int, kind: type
 ) -> None:
-    """As what a broker answers in a raw SASL exchange (SaslHandshake v0), which kafka-python decodes as text."""
+    """As what a broker answers in a raw SASL exchange (SaslHandshake v0), which kafka-python
+    decodes as text.
+    """
     ours, theirs = pair
     theirs.sendall(size.to_bytes(4, "big") + b"r=" * (size // 2) + b"r" * (size % 2))
     kinds = []
@@ -231,7 +236,9 @@ def test_a_wait_ends_when_the_rest_of_a_response_is_there_or_the_connection_is_o
 
 
 class SelectorNet:
-    """Waits for a socket as kafka-python's event loop does: a coroutine goes on when it can be read."""
+    """Waits for a socket as kafka-python's event loop does: a coroutine goes on when it can be
+    read.
+    """
 
     def __init__(self, ours: socket.socket) -> None:
         self.ours, self.waits, self.failed, self.begun = ours, 0, [], False

@@ -20,8 +20,8 @@ def test_it_prints_as_stars_and_works_as_text() -> None:
         f"{secret}",
         f"{secret:>5}",
         f"{[secret]}",
-        "%s" % secret,
-    ):  # noqa: UP031
+        "%s" % secret,  # noqa: UP031
+    ):
         assert SECRET not in shown
         assert "***" in shown
     assert secret == SECRET

@@ -1,4 +1,7 @@
-"""What the kit uses of kafka-python's insides; a new kafka-python that changes it fails here, and says what."""
+"""What the kit uses of kafka-python's insides.
+
+A new kafka-python that changes it fails here, and says what.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +49,18 @@ def test_the_version_is_one_that_was_looked_at() -> None:
 
 def test_the_fetcher_makes_its_partition_records_as_it_did() -> None:
     assert list(inspect.signature(Fetcher.PartitionRecords.__init__).parameters) == [
-        "self", "fetch_offset", "tp", "records", "key_deserializer", "value_deserializer", "check_crcs",
-        "isolation_level", "aborted_transactions", "metric_aggregator", "on_drain",
-    ]  # fmt: skip
+        "self",
+        "fetch_offset",
+        "tp",
+        "records",
+        "key_deserializer",
+        "value_deserializer",
+        "check_crcs",
+        "isolation_level",
+        "aborted_transactions",
+        "metric_aggregator",
+        "on_drain",
+    ]
     assert "self.PartitionRecords(fetch_offset, tp, records," in inspect.getsource(
         Fetcher._parse_fetched_data
     )

@@ -1,6 +1,7 @@
 """A real JupyterLab on copies of the notebooks, and a headless Chromium to look at it with.
 
-`make test-lab` runs these tests; other runs of pytest leave this folder out, for it needs a browser.
+`make test-lab` runs these tests; other runs of pytest leave this folder out, for it needs a
+browser.
 """
 
 from __future__ import annotations
@@ -34,9 +35,14 @@ ROOT = HERE.parent.parent
 PICTURES = ROOT / "build" / "lab"
 
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 SETTINGS = {
     # Every cell in the page at once, also those that are scrolled out of sight.
@@ -92,7 +98,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A fresh window of a browser that has seen nothing yet; what it showed last is kept as a picture."""
+    """A fresh window of a browser that has seen nothing yet.
+
+    What it showed last is kept as a picture.
+    """
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="light")
     opened = context.new_page()
     opened.set_default_timeout(60_000)
@@ -103,7 +112,9 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The JupyterLab of this environment, as `make lab` starts it, with settings of its own and the demo's Kafka up."""
+    """The JupyterLab of this environment, as `make lab` starts it, with settings of its own and the
+    demo's Kafka up.
+    """
     home = tmp_path_factory.mktemp("lab")
     folder = home / "notebooks"
     folder.mkdir()
@@ -122,10 +133,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
         "--KernelManager.transport_encryption=auto",
-    ]  # fmt: skip
+    ]
     env = os.environ | {
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_DIR": str(home / "config"),

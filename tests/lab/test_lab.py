@@ -1,4 +1,6 @@
-"""Each notebook as an analyst meets it: opened in JupyterLab, Run All, looked at in the light theme and the dark one."""
+"""Each notebook as an analyst meets it: opened in JupyterLab, Run All, looked at in the light theme
+and the dark one.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,10 @@ def menu(page: Page, *path: str) -> None:
 
 
 def ready(lab: Lab, name: str, *, seconds: float = 60) -> None:
-    """Wait until the notebook's kernel is up and the page is connected to it; until then JupyterLab asks for a kernel."""
+    """Wait until the notebook's kernel is up and the page is connected to it.
+
+    Until then JupyterLab asks for a kernel.
+    """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with urllib.request.urlopen(

@@ -1,4 +1,6 @@
-"""The report in a real browser: it asks for nothing, obeys its own policy, and fits a phone, a desk and paper."""
+"""The report in a real browser: it asks for nothing, obeys its own policy, and fits a phone, a desk
+and paper.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,8 @@ def test_it_prints(report: Path, page: Page) -> None:
     for width, where in ((703, ":not(.many) > table, img"), (1031, ".many > table")):
         page.set_viewport_size({"width": width, "height": 1000})
         cut = page.evaluate(
-            "([where, width]) => [...document.querySelectorAll(where)]"
-            ".filter(e => e.getBoundingClientRect().right > width + 1).map(e => e.innerText || e.alt)",
+            "([where, width]) => [...document.querySelectorAll(where)].filter(e => "
+            "e.getBoundingClientRect().right > width + 1).map(e => e.innerText || e.alt)",
             [where, width],
         )
         assert cut == []

@@ -1,4 +1,7 @@
-"""The notebooks as files: parameters, cells and committed outputs. nbval runs them (see the Makefile)."""
+"""The notebooks as files: parameters, cells and committed outputs.
+
+nbval runs them (see the Makefile).
+"""
 
 import ast
 import re
@@ -39,7 +42,9 @@ def test_a_notebook_that_reads_a_log_can_leave_names_out(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_parameters_are_those_of_settings(path: Path) -> None:
-    """What papermill's help shows: each parameter with its type, default and help, the same in every notebook."""
+    """What papermill's help shows: each parameter with its type, default and help, the same in
+    every notebook.
+    """
     tagged = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     shown = papermill.inspect_notebook(str(path))
@@ -71,7 +76,9 @@ def test_logic_lives_in_the_package(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_outputs_are_committed_so_that_nbval_compares_something(path: Path) -> None:
-    """nbval never compares a cell without an execution count: a stripped notebook would pass with nothing tested."""
+    """nbval never compares a cell without an execution count: a stripped notebook would pass with
+    nothing tested.
+    """
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     ends = [ast.parse(cell.source).body[-1] for cell in cells]

@@ -14,7 +14,9 @@ from recovery_kit.sandbox.incident import seed, simulate
 from recovery_kit.sandbox.ledger import EFFECTS, UNREADABLE, partition_of
 
 DIGEST = "143e215e9360655d5a5f15946d94873a700bc1c209903da0c1988e34a22b054d"
-"""Of everything that seed 7 makes: a change is a new incident, and the committed notebooks must be run again."""
+"""Of everything that seed 7 makes: a change is a new incident, and the committed notebooks must be
+run again.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,10 @@ def _everything(incident, folder) -> str:
 
 
 def _read(value: bytes) -> tuple[str, str, Decimal, str, str] | None:
-    """Id, type, value, account and time of a message, the plainest way; None when it cannot be read."""
+    """Id, type, value, account and time of a message, the plainest way.
+
+    None when it cannot be read.
+    """
     try:
         message = json.loads(value.decode(), parse_float=Decimal, parse_int=Decimal)
         found = message["id"], message["type"], message["value"], message["account"], message["ts"]
@@ -46,7 +51,9 @@ def _read(value: bytes) -> tuple[str, str, Decimal, str, str] | None:
 
 
 def _recovered(incident) -> dict[str, Decimal]:
-    """The right totals by a plain loop: of each id, the copy that is first by time, partition and offset."""
+    """The right totals by a plain loop: of each id, the copy that is first by time, partition and
+    offset.
+    """
     offsets: Counter[int] = Counter()
     first: dict[str, tuple] = {}
     for record in incident.records:
@@ -108,7 +115,8 @@ def test_the_causes_add_up_in_the_demos_incident_which_has_them_all(incident):
         causes[cause.key] += cause.amount
     assert {key: amount for key, amount in causes.items() if amount} == _off(incident)
     assert set(incident.causes["cause"]) == {
-        "lost window", "applied twice", "wrong sign", "hundredfold", "lag", "by hand", "kept the later",
+        "lost "
+        "window", "applied twice", "wrong sign", "hundredfold", "lag", "by hand", "kept the later",
     }  # fmt: skip
 
 

@@ -82,8 +82,8 @@ def test_a_broker_comes_back_on_its_ports_with_its_data():
 
 def test_it_ends_with_an_owner_that_is_killed():
     owner = python(
-        "from recovery_kit.sandbox import Kafka; import time\n"
-        "broker = Kafka(heap_mb=256).open(); print(broker.folder, broker.pid(), flush=True); time.sleep(300)"
+        "from recovery_kit.sandbox import Kafka; import time\nbroker = Kafka(heap_mb=256).open(); "
+        "print(broker.folder, broker.pid(), flush=True); time.sleep(300)"
     )
     with owner:
         folder, pid = first_line(owner)

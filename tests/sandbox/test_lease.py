@@ -42,9 +42,9 @@ def test_all_goes_with_the_last_lease():
 
 def test_all_goes_when_the_owner_is_killed():
     owner = python(
-        "from recovery_kit.sandbox import lease; import time\n"
-        "held = lease.new(); pid = held.ask('start', name='s', argv=['sleep', '300'], log='log')['pid']\n"
-        "print(held.folder, held.keeper, pid, flush=True); time.sleep(300)"
+        "from recovery_kit.sandbox import lease; import time\nheld = lease.new(); pid = "
+        "held.ask('start', name='s', argv=['sleep', '300'], log='log')['pid']\nprint(held.folder, "
+        "held.keeper, pid, flush=True); time.sleep(300)"
     )
     with owner:
         folder, keeper, pid = first_line(owner)

@@ -20,7 +20,9 @@ JOIN = (
 
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch):
-    """A temporary folder of the test's own: this user's real demo, if one runs, is none of its business."""
+    """A temporary folder of the test's own: this user's real demo, if one runs, is none of its
+    business.
+    """
     with tempfile.TemporaryDirectory(prefix="rk", dir="/tmp") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         monkeypatch.setenv("TMPDIR", folder)

@@ -113,7 +113,10 @@ def _begin(tasks: Tasks, ledger: Ledger) -> list[threading.Thread]:
 
 
 def _end(threads: list[threading.Thread], begun: float, ledger: Ledger, reader: Reader) -> None:
-    """Wait for what is under way; a replay that does not come to its end, or a writer that came to nothing, hangs."""
+    """Wait for what is under way.
+
+    A replay that does not come to its end, or a writer that came to nothing, hangs.
+    """
     ended = time.monotonic()
     silent = {name: ended - ledger.last.get(name, begun) for name in ("1", "2", "a", "b")}
     for thread in threads:
@@ -141,17 +144,22 @@ def _tell_of_death(died: threading.ExceptHookArgs, tasks: Iterable[str], ledger:
     """A task that ended of an error would else be missed by nobody."""
     if died.thread and died.thread.name in tasks and died.exc_value:
         ledger.accuse(
-            f"{died.thread.name} ended: {''.join(traceback.format_exception(died.exc_value))[-500:]}"
+            f"{died.thread.name} ended: "
+            f"{''.join(traceback.format_exception(died.exc_value))[-500:]}"
         )
 
 
 def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
-    """Hold kafka-python's own reading of every topic, when all is quiet, against what writers and replays said."""
+    """Hold kafka-python's own reading of every topic, when all is quiet, against what writers and
+    replays said.
+    """
     for topic in TOPICS:
         consumer = KafkaConsumer(
-            bootstrap_servers=cluster.bootstrap_servers, isolation_level="read_committed", auto_offset_reset="earliest",
+            bootstrap_servers=cluster.bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
             group_id=None,
-        )  # fmt: skip
+        )
         places = [
             TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())
         ]
@@ -181,9 +189,10 @@ def _read_plainly(cluster: Proxied, ledger: Ledger) -> None:
 
 def _tell(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) -> None:
     print(
-        f"{time.monotonic() - begun:5.0f} s: {faults.made.total()} faults, {reader.ended.total()} replays, "
-        f"{reader.checked:,} records checked, transactions: {_listed(ledger.transactions)}; "
-        f"{len(ledger.wrong)} wrong, {len(reader.false_alarms)} false alarms",
+        f"{time.monotonic() - begun:5.0f} s: {faults.made.total()} faults, {reader.ended.total()} "
+        f"replays, {reader.checked:,} records checked, transactions: "
+        f"{_listed(ledger.transactions)}; {len(ledger.wrong)} wrong, {len(reader.false_alarms)} "
+        "false alarms",
         flush=True,
     )
 
@@ -196,7 +205,8 @@ def _report(begun: float, ledger: Ledger, faults: FaultMaker, reader: Reader) ->
         f"events written and acknowledged: {ledger.written:,}",
         f"transactions ended: {ledger.transactions.total()} ({_listed(ledger.transactions)})",
         f"faults made: {faults.made.total()} ({_listed(faults.made)})",
-        f"seen at work: {_listed(reader.seen)} (times that a log's start had moved on, or more was cleaned away)",
+        f"seen at work: {_listed(reader.seen)} (times that a log's start had moved on, or more was "
+        "cleaned away)",
         f"replays: {reader.ended.total()} ({_listed(reader.ended)})",
         f"records checked: {reader.checked:,}",
         f"wrong answers: {len(ledger.wrong)}",

@@ -80,7 +80,9 @@ class FaultMaker:
         return True
 
     def pause(self) -> bool:
-        """Stop a broker in its tracks, for shorter or longer than the cluster waits for it (3 s)."""
+        """Stop a broker in its tracks, for shorter or longer than the cluster waits for it (3
+        s).
+        """
         pid = self.cluster.pid(self._node())
         os.kill(pid, signal.SIGSTOP)
         time.sleep(random.uniform(0.3, 5))

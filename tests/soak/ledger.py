@@ -14,7 +14,9 @@ Place = tuple[str, int]
 
 
 class Ledger:
-    """Takes the word of writers (what was acknowledged) and of readers, in any order; a contradiction is a wrong answer.
+    """Takes the word of writers (what was acknowledged) and of readers, in any order.
+
+    A contradiction is a wrong answer.
 
     Attributes
     ----------
@@ -44,7 +46,9 @@ class Ledger:
             return range(self._next - count, self._next)
 
     def acknowledge(self, place: Place, offset: int, number: int, writer: str) -> None:
-        """A writer was told that its event (or, of one that was aborted, NO_EVENT) stands there for good."""
+        """A writer was told that its event (or, of one that was aborted, NO_EVENT) stands there for
+        good.
+        """
         self.hold(place, np.array([offset]), np.array([number]), f"writer {writer}")
         with self._lock:
             self.last[writer] = time.monotonic()
@@ -58,7 +62,9 @@ class Ledger:
             return dict(self._acknowledged)
 
     def ended(self, transaction: str) -> None:
-        """A transaction came to its end: committed, aborted, or untold, which is that nobody knows."""
+        """A transaction came to its end: committed, aborted, or untold, which is that nobody
+        knows.
+        """
         with self._lock:
             self.transactions[transaction] += 1
 
@@ -77,7 +83,9 @@ class Ledger:
         who: str,
         begun: float | None = None,
     ) -> None:
-        """Compare what somebody says, who began to look at some time, with what is known, and remember it."""
+        """Compare what somebody says, who began to look at some time, with what is known, and
+        remember it.
+        """
         if not len(offsets):
             return
         with self._lock:
@@ -86,12 +94,14 @@ class Ledger:
             before = known[offsets]
             for at in np.flatnonzero((before != NOTHING_KNOWN) & (before != numbers))[:5]:
                 self.accuse(
-                    f"{place} offset {offsets[at]}: {who} says {numbers[at]}, {before[at]} was known"
+                    f"{place} offset {offsets[at]}: {who} says {numbers[at]}, {before[at]} was "
+                    "known"
                 )
             if begun is not None:
                 for at in np.flatnonzero((numbers >= 0) & (taken[offsets] < begun))[:5]:
                     self.accuse(
-                        f"{place} offset {offsets[at]}: {who} says {numbers[at]}, it was said to be taken before"
+                        f"{place} offset {offsets[at]}: {who} says {numbers[at]}, it was said to "
+                        "be taken before"
                     )
             known[offsets] = numbers
 

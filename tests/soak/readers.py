@@ -63,9 +63,13 @@ class Reader:
         advised: Since = {}
         try:
             found = replay(
-                sorted(topics), bootstrap_servers=self.servers, since=since or None, allow_incomplete=allow,
-                timeout=TIMEOUT, progress=False,
-            )  # fmt: skip
+                sorted(topics),
+                bootstrap_servers=self.servers,
+                since=since or None,
+                allow_incomplete=allow,
+                timeout=TIMEOUT,
+                progress=False,
+            )
             how = found.verdict
             self._check(found, known, begun)
             self._judge(found.verdict, found.coverage, f"{topics}: {found.notes}")
@@ -89,7 +93,9 @@ class Reader:
         return advised
 
     def _judge(self, verdict: str, coverage: pd.DataFrame, what: str) -> None:
-        """A verdict that says less than complete needs a topic from which records do go in that way."""
+        """A verdict that says less than complete needs a topic from which records do go in that
+        way.
+        """
         bad = coverage[~coverage["verdict"].isin(["complete", "not read"])]
         for topic, how in zip(bad["topic"], bad["verdict"], strict=True):
             if how not in self.losing.get(topic, set()):
@@ -149,7 +155,10 @@ class Reader:
             self.checked += len(events)
 
     def _lost(self, found: Replay, place: Place, row: dict[str, Any]) -> np.ndarray:
-        """The offsets that a replay says retention had taken, before and during the read; no others may be missing."""
+        """The offsets that a replay says retention had taken, before and during the read.
+
+        No others may be missing.
+        """
         notes, name = " ".join(found.notes), f"{place[0]}-{place[1]}"
         said = re.search(rf"{name}: offsets ([\d, to]+) went during the read", notes)
         raced = re.findall(r"(\d+) to (\d+)", said[1]) if said else []
@@ -174,11 +183,14 @@ class Reader:
             or (found.events["key"].to_numpy(str) != keys).any()
         ):
             self.ledger.accuse(
-                f"{found.source}: {len(found.rejects)} rejects, or a value or key that is not its event's"
+                f"{found.source}: {len(found.rejects)} rejects, or a value or key that is not its "
+                "event's"
             )
 
     def _to_the_end(self, place: Place, row: dict[str, int], acknowledged: int) -> None:
-        """What was acknowledged before a replay began lies before its end, or behind an open transaction that it tells of."""
+        """What was acknowledged before a replay began lies before its end, or behind an open
+        transaction that it tells of.
+        """
         told = row["end"] + row["behind_open_transaction"]
         if acknowledged >= told:
             self.ledger.accuse(

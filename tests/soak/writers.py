@@ -20,7 +20,10 @@ Sent = list[tuple[int, Any]]
 
 
 def message(number: int) -> tuple[bytes, bytes]:
-    """Key and value of an event; both follow from its number, so that a reader can tell whether they are whole."""
+    """Key and value of an event.
+
+    Both follow from its number, so that a reader can tell whether they are whole.
+    """
     return b"k%d" % (number % KEYS), b'{"id":"%d","type":"add","value":%d.%02d}' % (
         number,
         number % 9_973,
@@ -46,7 +49,9 @@ def write(
 def transact(
     servers: str, name: str, topics: list[str], ledger: Ledger, stop: threading.Event, pace: float
 ) -> None:
-    """Write to some topics in transactions, of which a third is aborted and some stay open for a while."""
+    """Write to some topics in transactions, of which a third is aborted and some stay open for a
+    while.
+    """
 
     def turn(producer: KafkaProducer) -> None:
         _in_time(producer.init_transactions)
@@ -72,7 +77,10 @@ def transact(
 def _again(
     servers: str, stop: threading.Event, turn: Callable[[KafkaProducer], None], **options: object
 ) -> None:
-    """Take turns with a new producer after each failure; what the old one had in flight stays unknown to the ledger."""
+    """Take turns with a new producer after each failure.
+
+    What the old one had in flight stays unknown to the ledger.
+    """
     lasting = {
         "acks": "all",
         "enable_idempotence": True,
@@ -92,7 +100,10 @@ def _again(
 
 
 def _in_time(step: Callable[[], None], seconds: float = 10.0) -> None:
-    """Take one step of a transaction; kafka-python 3.0.12 may wait for ever for its end when brokers come and go."""
+    """Take one step of a transaction.
+
+    Kafka-python 3.0.12 may wait for ever for its end when brokers come and go.
+    """
     done: list[bool] = []
 
     def take() -> None:

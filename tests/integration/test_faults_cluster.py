@@ -13,6 +13,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.admin import NewTopic as Topic
+from kafka.errors import KafkaConnectionError
 
 from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.kafka import changes, log
@@ -66,8 +67,13 @@ def send(broker: Proxied) -> Iterator[Send]:
 
 
 def leader(admin: KafkaAdminClient, topic: str) -> int:
-    """The leader of partition 0; -1 where there is none, or it is not known yet."""
-    (found,) = admin.describe_topics([topic])
+    """The leader of partition 0; -1 where there is none, or it is not known yet; -2 where the broker
+    that was asked has just been killed.
+    """
+    try:
+        (found,) = admin.describe_topics([topic])
+    except KafkaConnectionError:
+        return -2
     return next((p["leader_id"] for p in found["partitions"] if p["partition_index"] == 0), -1)
 
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit._show import to_pandas
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -59,6 +57,14 @@ def texts(words: Sequence[str], kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(
         kind, len(data), [None, pa.py_buffer(starts), pa.py_buffer(b"".join(data))]
     )
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a pandas frame whose columns stay Arrow's, without a copy."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
 
 
 class Frame:

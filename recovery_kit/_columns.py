@@ -1,4 +1,4 @@
-"""Tables in and out of the steps as Arrow columns, and exact arithmetic on columns of decimals.
+"""Tables in and out of the steps as Arrow columns.
 
 pandas, polars and pyarrow tables come in; the same kind goes out. Neither narwhals nor polars is
 needed here: a process that replays, dedups and totals does not wait for them to load.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -16,20 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._arrow import column, values
-from recovery_kit._show import shorten, to_pandas
-from recovery_kit.errors import AmountError, TableError
-from recovery_kit.schema import did_you_mean
-
-DIGITS = 38
-"""Most digits of an exact decimal: those of Arrow's decimal128, and of polars' and Spark's
-decimals.
-"""
-
-NO_FLOATS = (
-    "A float cannot hold money exactly, and what it lost cannot be found again: "
-    "go back to the text the amounts came from and make decimals of it, such as decimal128(28, 2)"
-)
+from recovery_kit._arrow import column, to_pandas, values
+from recovery_kit._decimals import NO_FLOATS, largest
+from recovery_kit._show import shorten
+from recovery_kit.errors import TableError, did_you_mean
 
 
 def is_text(type_: pa.DataType) -> bool:
@@ -130,6 +120,18 @@ class Kept:
         """The table batch by batch, and the row at which each begins."""
         batches = [batch for batch in self.table.to_batches() if len(batch)]
         return batches, np.cumsum([0, *map(len, batches)])[:-1]
+
+
+class WorkedOut:
+    """Totals that the kit itself worked out: their columns are known, and there may be none.
+
+    Attributes
+    ----------
+    table : DataFrame or Table
+        A row a key.
+    """
+
+    table: Any
 
 
 def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
@@ -239,69 +241,3 @@ def numbered(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 def ranks(distinct: pa.Array) -> np.ndarray:
     """The place of each of some distinct values in their order."""
     return np.argsort(values(pc.sort_indices(distinct)))
-
-
-def words(column: pa.ChunkedArray | pa.Array, scale: int) -> np.ndarray:
-    """Decimals as int64[n, 2], the low and the high half of whole numbers of 10**-scale.
-
-    Fewer decimals is an error.
-    """
-    if not (
-        pa.types.is_decimal128(column.type) and column.type.scale == scale
-    ):  # whatever the digits, they look alike
-        column = column.cast(pa.decimal128(DIGITS, scale))
-    if not len(column):
-        return np.empty((0, 2), np.int64)
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    data = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
-    return data[array.offset : array.offset + len(array)]
-
-
-def decimals(words: np.ndarray, scale: int) -> pa.Array:
-    """The way back from `words`: decimals of 38 digits."""
-    data = np.ascontiguousarray(words)
-    return pa.Array.from_buffers(
-        pa.decimal128(DIGITS, scale), len(words), [None, pa.py_buffer(data)]
-    )
-
-
-def plus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The sum of `words`, which the caller knows to fit."""
-    low = a[:, 0].view(np.uint64) + b[:, 0].view(np.uint64)
-    carry = low < a[:, 0].view(np.uint64)
-    return np.stack([low.view(np.int64), a[:, 1] + b[:, 1] + carry], axis=1)
-
-
-def minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The difference of `words`, which the caller knows to fit."""
-    low = a[:, 0].view(np.uint64) - b[:, 0].view(np.uint64)
-    borrow = a[:, 0].view(np.uint64) < b[:, 0].view(np.uint64)
-    return np.stack([low.view(np.int64), a[:, 1] - b[:, 1] - borrow], axis=1)
-
-
-def unscaled(amount: Decimal, scale: int) -> int:
-    """An amount as a whole number of 10**-scale, exactly; further decimals are cut."""
-    return int(amount.scaleb(scale, Context(prec=120)))
-
-
-def largest(amounts: Iterable[Decimal | None]) -> Decimal:
-    """The largest absolute value; 0 of none."""
-    # copy_abs, because abs() rounds to the 28 digits of Python's default context.
-    return max((a.copy_abs() for a in amounts if a is not None), default=Decimal(0))
-
-
-def guard(most: Decimal, count: int, *, scale: int, what: str) -> None:
-    """Refuse sums that could pass 38 digits: such a sum wraps in silence.
-
-    Raises
-    ------
-    AmountError
-        When ``count`` amounts as large as ``most``, at ``scale`` decimals, need more than 38
-        digits.
-    """
-    if unscaled(most, scale) * count >= 10**DIGITS:
-        raise AmountError(
-            f"{what}: {count:,} amounts of up to {most:f} with {scale} decimals could sum to more "
-            f"than {DIGITS} digits, which an exact decimal cannot hold; expected amounts of at "
-            "most 28 digits. Look for a wrong amount, or take fewer decimals"
-        )

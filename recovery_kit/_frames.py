@@ -14,12 +14,9 @@ import narwhals as nw
 import polars as pl
 import pyarrow as pa
 
-from recovery_kit._columns import DIGITS as DIGITS
+from recovery_kit._arrow import to_pandas
 from recovery_kit._columns import entered, of_arrow, refuse_nulls
-from recovery_kit._columns import guard as guard
-from recovery_kit._columns import largest as largest
-from recovery_kit._columns import unscaled as unscaled
-from recovery_kit._show import to_pandas
+from recovery_kit._decimals import DIGITS
 
 if TYPE_CHECKING:
     import pandas as pd

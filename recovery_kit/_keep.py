@@ -6,16 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from recovery_kit._show import clean
 from recovery_kit.errors import RunError
-from recovery_kit.schema import EventSchema
-from recovery_kit.window import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -74,19 +73,38 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression="zstd")
 
 
 def plain(value: object) -> object:
     """What JSON can hold of a value that it cannot hold."""
-    if isinstance(value, EventSchema):
-        return value.to_dict()
-    if isinstance(value, Window):
-        offsets = {
-            n: [[t, p, o] for (t, p), o in getattr(value, n).items()]
-            for n in ("since_offsets", "until_offsets")
-        }
-        return {"since_ms": value.since_ms, "until_ms": value.until_ms} | offsets
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
-    return str(value)
+    if (to_dict := getattr(value, "to_dict", None)) is not None:
+        return to_dict()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV that a spreadsheet opens as text: a cell that would be a formula gets a leading
+    apostrophe.
+
+    Only text columns are touched; numbers, also negative ones, stay numbers.
+    """
+    import pandas as pd
+
+    safe = table.copy(deep=False)
+    for name, dtype in table.dtypes.items():
+        if not (
+            pd.api.types.is_numeric_dtype(dtype)
+            or "decimal" in str(dtype)
+            or "timestamp" in str(dtype)
+        ):
+            safe[name] = table[name].map(_defuse, na_action="ignore")
+    safe.to_csv(path, index=False, lineterminator="\n")
+
+
+def _defuse(cell: object) -> str:
+    text = clean(cell)
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text

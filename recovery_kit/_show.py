@@ -10,12 +10,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 _STYLE = (
     "<style>.rk{font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:72em}"
@@ -110,35 +108,3 @@ def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
     )
     more = f" (first {most} of {len(table):,})" if len(table) > most else ""
     return f"<table><caption>{esc(clean(caption))}{more}</caption><tr>{head}</tr>{body}</table>"
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV that a spreadsheet opens as text: a cell that would be a formula gets a leading
-    apostrophe.
-
-    Only text columns are touched; numbers, also negative ones, stay numbers.
-    """
-    import pandas as pd
-
-    safe = table.copy(deep=False)
-    for name, dtype in table.dtypes.items():
-        if not (
-            pd.api.types.is_numeric_dtype(dtype)
-            or "decimal" in str(dtype)
-            or "timestamp" in str(dtype)
-        ):
-            safe[name] = table[name].map(_defuse, na_action="ignore")
-    safe.to_csv(path, index=False, lineterminator="\n")
-
-
-def _defuse(cell: object) -> str:
-    text = clean(cell)
-    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
-
-
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """An Arrow table as a pandas frame whose columns stay Arrow's, without a copy."""
-    import pandas as pd
-
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame

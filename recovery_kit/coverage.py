@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recovery_kit import _show, memory
+from recovery_kit import memory
+from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import IdentityError, IncompleteReplay
 from recovery_kit.payload import Read, Reader
 from recovery_kit.schema import EventSchema
@@ -165,7 +166,7 @@ class Gather:
             f"{verdict}: {MEANING[verdict]} ({shown}). {self._way_on(verdict, bad)} Or pass "
             "allow_incomplete=True to see what is there; no key is then called matched.",
             verdict=verdict,
-            coverage=_show.to_pandas(table(coverage)),
+            coverage=to_pandas(table(coverage)),
         )
 
     def _trouble(self, s: Span, verdict: str) -> str:

@@ -10,12 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns
+from recovery_kit import _columns, _decimals
 from recovery_kit._arrow import column, texts, values
 from recovery_kit._show import Facts, html_card, number, shorten, text_card
-from recovery_kit.errors import ConflictError, IdentityError, ParameterError, TableError
+from recovery_kit.errors import (
+    ConflictError,
+    IdentityError,
+    ParameterError,
+    TableError,
+    did_you_mean,
+)
 from recovery_kit.repeats import repeated
-from recovery_kit.schema import did_you_mean
 
 ON_CONFLICT = ("first", "last", "reject", "raise")
 
@@ -148,7 +153,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     _columns.require(given.table, _columns.EVENT_KINDS, what="events")
     scale = given.table.schema.field("effect").type.scale
     most = given.largest_effect()
-    _columns.guard(most, 2, scale=scale, what="effect")
+    _decimals.guard(most, 2, scale=scale, what="effect")
     _check_places(given.table)
 
     rows, copies, ids = _copies(given)
@@ -251,15 +256,15 @@ def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     names = copies.select(["event_id"]).take(column(rows))
     rows = rows[np.argsort(_numbers(names, "event_id", ranked=True), kind="stable")]
     chosen = judged.chosen[rows]
-    effects = _columns.words(copies["effect"], scale)
+    effects = _decimals.words(copies["effect"], scale)
     chosen_effects = np.where(
         (chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0
     )
     table = copies.take(column(rows))
     table = table.append_column("verdict", _VERDICTS.take(column(judged.verdict[rows])))
-    table = table.append_column("chosen_effect", _columns.decimals(chosen_effects, scale))
+    table = table.append_column("chosen_effect", _decimals.decimals(chosen_effects, scale))
     return table.append_column(
-        "worth", _columns.decimals(_columns.minus(effects[rows], chosen_effects), scale)
+        "worth", _decimals.decimals(_decimals.minus(effects[rows], chosen_effects), scale)
     )
 
 

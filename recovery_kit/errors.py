@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -107,3 +108,12 @@ class SandboxError(RecoveryKitError):
 
 class RunError(RecoveryKitError):
     """A run directory or a notebook run that went wrong."""
+
+
+def did_you_mean(wrong: str, known: list[str]) -> str:
+    """Suggest the nearest known name, as the end of an error's sentence.
+
+    Empty when nothing is near.
+    """
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recovery_kit import _frames, _show, errors, manifest
+from recovery_kit import _decimals, _frames, _show, errors, manifest
+from recovery_kit._arrow import to_pandas
 from recovery_kit._keep import read_json
 from recovery_kit.errors import ParameterError, RunError
 from recovery_kit.purge import is_run
@@ -213,9 +214,9 @@ def history(folder: str | Path = "", *, topic: str = "") -> History:
         for row in run["manifest"].get("coverage", [])
     ]
     return History(
-        runs=_show.to_pandas(_runs(rows)),
-        changes=_show.to_pandas(changes),
-        coverage=_show.to_pandas(pa.Table.from_pylist(coverage, _COVERAGE)),
+        runs=to_pandas(_runs(rows)),
+        changes=to_pandas(changes),
+        coverage=to_pandas(pa.Table.from_pylist(coverage, _COVERAGE)),
         source=topic or (str(whole[-1]["manifest"]["parameters"]["topic"]) if whole else "unknown"),
         notes=tuple(_notes(whole, found)),
     )
@@ -339,7 +340,7 @@ def _runs(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _money_type(scales: Iterable[int]) -> pa.DataType:
-    return pa.decimal128(_frames.DIGITS, max(scales, default=2))
+    return pa.decimal128(_decimals.DIGITS, max(scales, default=2))
 
 
 def _notes(whole: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -8,8 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from recovery_kit import errors
-from recovery_kit.errors import ParameterError
-from recovery_kit.schema import did_you_mean
+from recovery_kit.errors import ParameterError, did_you_mean
 
 _FORMS = "keys=10, amount=1000.00 or incomplete"
 

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recovery_kit import _show
+from recovery_kit._arrow import to_pandas
 from recovery_kit._keep import write_whole
-from recovery_kit.errors import IdentityError, ParameterError, TableError
-from recovery_kit.schema import did_you_mean
+from recovery_kit.errors import IdentityError, ParameterError, TableError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +150,7 @@ def without_names(replay: Replay, given: Pseudonyms) -> Replay:
         _refuse_telling_ids(events)
     return dataclasses.replace(
         replay,
-        events=_show.to_pandas(_replaced(events, given)),
+        events=to_pandas(_replaced(events, given)),
         rejects=_emptied(replay.rejects, given),
         tombstones=_emptied(replay.tombstones, given),
     )
@@ -211,7 +210,7 @@ def _emptied(frame: pd.DataFrame, given: Pseudonyms) -> pd.DataFrame:
             for reason in columns["reason"].to_pylist()
         ]
         columns["reason"] = pa.array(reasons, pa.string())
-    return _show.to_pandas(pa.table(columns))
+    return to_pandas(pa.table(columns))
 
 
 def _refuse_telling_ids(events: pa.Table) -> None:

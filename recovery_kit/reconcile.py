@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit import _frames
+from recovery_kit import _decimals, _frames
 from recovery_kit._show import Facts, html_card, shorten, text_card
 from recovery_kit.errors import IdentityError, ParameterError
 from recovery_kit.tables import read_totals
@@ -227,7 +227,7 @@ def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
     Cut to the scale, which changes no comparison, for differences are multiples of it.
     """
     context = Context(prec=120, rounding=ROUND_FLOOR)
-    most = Decimal(10**_frames.DIGITS - 1).scaleb(-scale, context)
+    most = Decimal(10**_decimals.DIGITS - 1).scaleb(-scale, context)
     return _frames.exactly(
         min(allowed, most).quantize(Decimal(1).scaleb(-scale), context=context), scale
     )
@@ -252,14 +252,14 @@ def _common_scale(ours: Table, theirs: Table) -> int:
         found = _frames.measured(side, ("key",), what="totals", **ends)
         rows += found.pop("rows")
         extremes += found.values()
-    _frames.guard(_frames.largest(extremes), rows, scale=scale, what="expected and recovered")
+    _decimals.guard(_decimals.largest(extremes), rows, scale=scale, what="expected and recovered")
     return scale
 
 
 def _compared(
     ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool
 ) -> Table:
-    exact = nw.Decimal(_frames.DIGITS, scale)
+    exact = nw.Decimal(_decimals.DIGITS, scale)
     kinds = {name: nw.Int64() if name == "events" else exact for name in counters}
     left = ours.select(
         "key",
@@ -352,10 +352,10 @@ def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
 def _check_identity(summary: Mapping[str, Any], ours: Table, theirs: Table, scale: int) -> None:
     """Hold the joined table against sums of each side on its own."""
     recovered, expected = (
-        _frames.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale)
+        _decimals.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale)
         for side in (ours, theirs)
     )
-    if _frames.unscaled(summary["net_difference"], scale) != expected - recovered:
+    if _decimals.unscaled(summary["net_difference"], scale) != expected - recovered:
         raise IdentityError(
             f"the differences sum to {summary['net_difference']}, not to expected - recovered"
         )

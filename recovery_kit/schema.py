@@ -4,7 +4,6 @@ total.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,15 +196,6 @@ class EventSchema:
             k: int(v) if Decimal(v) == int(Decimal(v)) else str(v) for k, v in self.effects.items()
         }
         return {name: effects if name == "effects" else getattr(self, name) for name in _DEFAULTS}
-
-
-def did_you_mean(wrong: str, known: list[str]) -> str:
-    """Suggest the nearest known name, as the end of an error's sentence.
-
-    Empty when nothing is near.
-    """
-    near = difflib.get_close_matches(wrong, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _path(role: str, name: str) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recovery_kit.errors import ParameterError
-from recovery_kit.schema import EventSchema, did_you_mean
+from recovery_kit.errors import ParameterError, did_you_mean
+from recovery_kit.schema import EventSchema
 
 if TYPE_CHECKING:
     from recovery_kit.sandbox import Demo

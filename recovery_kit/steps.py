@@ -16,9 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recovery_kit import _show
+from recovery_kit._arrow import to_pandas
 from recovery_kit._columns import Kept
-from recovery_kit._keep import plain, write_frame
+from recovery_kit._keep import plain, write_csv, write_frame
 from recovery_kit._keep import read_json as read_json
 from recovery_kit._keep import write_json as write_json
 from recovery_kit._keep import write_whole as write_whole
@@ -101,7 +101,7 @@ class Run:
             verdict=stored.facts["verdict"],
             schema=EventSchema(**stored.facts["schema"]),
             source=stored.facts["source"],
-            window=_window(stored.facts["window"]),
+            window=Window.from_dict(stored.facts["window"]),
             notes=tuple(stored.facts["notes"]),
         )
 
@@ -222,7 +222,7 @@ class Run:
                 )
             return None
         frames = {
-            name: _show.to_pandas(pq.read_table(path.parent / f"{name}.parquet"))
+            name: to_pandas(pq.read_table(path.parent / f"{name}.parquet"))
             for name in told["frames"]
         }
         return _Stored(frames, told["facts"])
@@ -269,7 +269,7 @@ def keep_results(
     frames = {"totals": totals.table, "reconciliation": reconciliation.table, "divergences": worst}
     for name, frame in frames.items():
         write_whole(folder / f"{name}.parquet", partial(write_frame, frame))
-    write_whole(folder / "divergences.csv", partial(_show.write_csv, worst))
+    write_whole(folder / "divergences.csv", partial(write_csv, worst))
     counts = (
         "delivered",
         "events",
@@ -294,10 +294,3 @@ def keep_results(
         ],
     }
     write_json(folder / "summary.json", summary)
-
-
-def _window(facts: Mapping[str, Any]) -> Window:
-    offsets = (
-        {(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets")
-    )
-    return Window(facts["since_ms"], facts["until_ms"], *offsets)

@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._columns import DIGITS, NO_FLOATS
+from recovery_kit._columns import WorkedOut
+from recovery_kit._decimals import DIGITS, NO_FLOATS
 from recovery_kit._show import shorten
 from recovery_kit._sources import Source, load
-from recovery_kit.errors import ParameterError, TableError
-from recovery_kit.schema import TIME_TYPE, did_you_mean
+from recovery_kit.errors import ParameterError, TableError, did_you_mean
+from recovery_kit.schema import TIME_TYPE
 
 
 def read_totals(
@@ -53,18 +54,14 @@ def read_totals(
     ParameterError
         When ``columns`` names a column that the kit does not know.
     """
-    from recovery_kit.totals import (
-        Totals,
-    )  # here, for totals.py reads its opening totals with this module
-
-    if isinstance(source, Totals):
+    worked_out = isinstance(source, WorkedOut)
+    if worked_out:
         if columns:
             raise ParameterError(
-                f"columns is {dict(columns)!r}, but {what} is a Totals, whose columns are known"
+                f"columns is {dict(columns)!r}, but {what} is a {type(source).__name__}, whose "
+                "columns are known"
             )
-        source, may_be_empty = source.table, True
-    else:
-        may_be_empty = False
+        source = source.table
     casts = {
         "key": _text,
         "total": _amount,
@@ -73,7 +70,7 @@ def read_totals(
         "subtracted": _amount,
     }
     table, raw = _read(source, columns or {}, casts, needs=("key", "total"), what=what)
-    if not raw.table.num_rows and not may_be_empty:
+    if not raw.table.num_rows and not worked_out:
         raise TableError(f"{raw.called} holds no row; expected a row a key with its total")
     _refuse_repeats(table["key"], (columns or {}).get("key", "key"), raw)
     return table

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns
+from recovery_kit import _columns, _decimals
 from recovery_kit._arrow import column, values
 from recovery_kit._show import Facts, html_card, text_card
 from recovery_kit.dedup import Dedup
@@ -19,7 +19,7 @@ from recovery_kit.repeats import repeated
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Totals:
+class Totals(_columns.WorkedOut):
     """What each key's total must be.
 
     Attributes
@@ -112,7 +112,7 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
         start = read_totals(opening, what="opening").select(["key", "total"])
         scale = max(scale, start["total"].type.scale)
         rows, most = rows + len(start), [*most, *pc.min_max(start["total"]).as_py().values()]
-    _columns.guard(_columns.largest(most), rows, scale=scale, what="totals")
+    _decimals.guard(_decimals.largest(most), rows, scale=scale, what="totals")
     table = _with_opening(*_moved(kept, scale), start, scale, kept.table.schema.field("time").type)
     return Totals(_columns.of_arrow(table, kept.form), opening is not None)
 
@@ -128,7 +128,7 @@ def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
     start = 0
     for batch in table.set_column(1, "key", coded).to_batches():
         effects, times = (
-            _columns.words(batch["effect"], scale),
+            _decimals.words(batch["effect"], scale),
             values(batch["time"].view(pa.int64())),
         )
         first, behind = np.searchsorted(kept.dropped, (start, start + len(batch)))
@@ -158,16 +158,16 @@ def _with_opening(
         keys = pa.concat_arrays([keys, new])
         sums = np.concatenate([sums, np.zeros((len(new), 7), np.int64)])
         opening = np.zeros((len(keys), 2), np.int64)
-        opening[at] = _columns.words(start["total"], scale)
+        opening[at] = _decimals.words(start["total"], scale)
     change, added, events = sums[:, 0:2], sums[:, 2:4], sums[:, _EVENTS]
     table = pa.table(
         {
             "key": keys,
-            "opening": _columns.decimals(opening, scale),
-            "total": _columns.decimals(_columns.plus(opening, change), scale),
+            "opening": _decimals.decimals(opening, scale),
+            "total": _decimals.decimals(_decimals.plus(opening, change), scale),
             "events": column(events),
-            "added": _columns.decimals(added, scale),
-            "subtracted": _columns.decimals(_columns.minus(added, change), scale),
+            "added": _decimals.decimals(added, scale),
+            "subtracted": _decimals.decimals(_decimals.minus(added, change), scale),
             "first": column(sums[:, _FIRST], events > 0).cast(time),
             "last": column(sums[:, _LAST], events > 0).cast(time),
         }

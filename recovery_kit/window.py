@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from recovery_kit.errors import ParameterError
 
@@ -43,6 +44,21 @@ class Window:
                     f"{word} " + ", ".join(f"{t}-{p}@{o}" for (t, p), o in sorted(offsets.items()))
                 )
         return " ".join(parts) or "the whole log"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bounds as JSON can hold them: offsets as lists of (topic, partition, offset)."""
+        return {"since_ms": self.since_ms, "until_ms": self.until_ms} | {
+            name: [[t, p, o] for (t, p), o in getattr(self, name).items()]
+            for name in ("since_offsets", "until_offsets")
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Window:
+        """The way back from `to_dict`."""
+        offsets = (
+            {(t, p): o for t, p, o in facts[name]} for name in ("since_offsets", "until_offsets")
+        )
+        return cls(facts["since_ms"], facts["until_ms"], *offsets)
 
 
 def window(since: Moment, until: Moment, topics: list[str]) -> Window:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recovery_kit import errors
-from recovery_kit.errors import IncompleteReplay, RecoveryKitError
+from recovery_kit.errors import IncompleteReplay, RecoveryKitError, did_you_mean
 
 CLASSES = [
     c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__
@@ -69,3 +69,8 @@ def test_errors_are_also_the_builtin_that_callers_expect(
 def test_errors_go_through_pickle(kind: type[Exception]) -> None:
     """A pool of processes sends them home that way."""
     assert str(pickle.loads(pickle.dumps(kind("said")))) == "said"
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    assert did_you_mean("decimal", ["id", "decimals"]) == " Did you mean 'decimals'?"
+    assert did_you_mean("zzz", ["id", "decimals"]) == ""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._columns import decimals
+from recovery_kit._decimals import decimals
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.explain import explain
 from recovery_kit.reconcile import Reconciliation, reconcile

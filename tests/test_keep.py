@@ -1,16 +1,23 @@
 """Fault 38: files are whole or not there, whenever their writer is killed."""
 
+import csv
 import json
 import random
 import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recovery_kit._keep import left_aside, read_json, write_json, write_whole
+from recovery_kit._keep import left_aside, read_json, write_csv, write_json, write_whole
+from recovery_kit._show import clean
 from recovery_kit.errors import RunError
 
 WRITER = """
@@ -77,3 +84,21 @@ def test_json_comes_back_and_anything_else_is_told(tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text(content)
         with pytest.raises(RunError, match="Remove it and run again"):
             read_json(tmp_path / "a.json")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1))
+def test_fault_39_a_csv_holds_no_formula(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    table = pd.DataFrame(
+        {"key": pd.array(texts, "string[pyarrow]"), "n": [Decimal("-1.50")] * len(texts)}
+    )
+    table["n"] = table["n"].astype(pd.ArrowDtype(pa.decimal128(5, 2)))
+    write_csv(table, path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n"] for row in rows] == ["-1.50"] * len(texts)
+    for row, text in zip(rows, texts, strict=True):
+        assert not row["key"].startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert row["key"].removeprefix("'") == clean(text).removeprefix("'")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_kit import _show
+from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import ParameterError, TableError
 from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA
 from recovery_kit.pseudonym import (
@@ -67,10 +67,8 @@ def replay(frame: pd.DataFrame) -> Replay:
     rejects += [place | {"reason": "the message key is not UTF-8", "key": b"\xff", "value": None}]
     return Replay(
         events=frame,
-        rejects=_show.to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
-        tombstones=_show.to_pandas(
-            pa.Table.from_pylist([place | {"key": b"acct-77"}], TOMBSTONE_SCHEMA)
-        ),
+        rejects=to_pandas(pa.Table.from_pylist(rejects, REJECT_SCHEMA)),
+        tombstones=to_pandas(pa.Table.from_pylist([place | {"key": b"acct-77"}], TOMBSTONE_SCHEMA)),
         coverage=pd.DataFrame(),
         verdict="complete",
         schema=EventSchema(),

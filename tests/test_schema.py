@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.errors import SchemaError
-from recovery_kit.schema import DIGITS, EventSchema, did_you_mean
+from recovery_kit.schema import DIGITS, EventSchema
 
 
 def test_the_plainest() -> None:
@@ -141,8 +141,3 @@ def test_what_cannot_work_is_refused(fields: dict[str, object], reason: str) -> 
     with pytest.raises(SchemaError) as caught:
         EventSchema(**fields)  # type: ignore[arg-type]
     assert reason in str(caught.value)
-
-
-def test_the_nearest_name_is_suggested() -> None:
-    assert did_you_mean("decimal", ["id", "decimals"]) == " Did you mean 'decimals'?"
-    assert did_you_mean("zzz", ["id", "decimals"]) == ""

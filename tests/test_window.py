@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pandas as pd
@@ -174,3 +175,12 @@ def test_a_time_and_offsets_go_together() -> None:
     assert (
         str(found) == "from 2026-03-02T12:00:00.000Z by the events' own time to before ledger-0@9"
     )
+
+
+bounds = st.none() | st.integers(0, 2**53)
+places = st.dictionaries(st.tuples(st.text(), st.integers(0, 2**31 - 1)), st.integers(0, 2**63 - 1))
+
+
+@given(st.builds(Window, bounds, bounds, places, places))
+def test_a_window_comes_back_from_json(cut: Window) -> None:
+    assert Window.from_dict(json.loads(json.dumps(cut.to_dict()))) == cut

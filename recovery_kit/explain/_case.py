@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns, _frames
+from recovery_kit import _columns, _decimals, _frames
 from recovery_kit._arrow import column, values
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
@@ -58,7 +58,7 @@ class Case:
     @cached_property
     def difference(self) -> list[int]:
         """Expected - recovered by key, exactly."""
-        return [_frames.unscaled(d, self.scale) for d in self.keys["difference"].to_list()]
+        return [_decimals.unscaled(d, self.scale) for d in self.keys["difference"].to_list()]
 
     @cached_property
     def left(self) -> Ints:
@@ -226,7 +226,7 @@ def open_case(r: Any, d: Any) -> Case:
         .sort("topic", "partition", "offset")
     )
     scale = max(decimals(table, "difference"), events.kept.table.schema.field("effect").type.scale)
-    case = Case(keys, events, copies, conflicts, scale, _frames.unscaled(r.tolerance, scale))
+    case = Case(keys, events, copies, conflicts, scale, _decimals.unscaled(r.tolerance, scale))
     if (strange := np.flatnonzero(case.code < 0)).size:
         raise TableError(
             f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the "

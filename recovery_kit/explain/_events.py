@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit import _columns
+from recovery_kit import _columns, _decimals
 from recovery_kit._arrow import values
 from recovery_kit.errors import TableError
 from recovery_kit.explain._arrays import Ints, ranked
@@ -89,7 +89,7 @@ class Events:
 
     def effects(self, scale: int) -> tuple[Ints, Ints]:
         """The effects as whole numbers of 10**-scale: their low halves, and their high ones."""
-        low, high = _columns.words(self.kept.table["effect"], scale).T
+        low, high = _decimals.words(self.kept.table["effect"], scale).T
         return low[self.at], high[self.at]
 
     @cached_property

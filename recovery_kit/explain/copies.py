@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit import _frames
+from recovery_kit import _decimals, _frames
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -47,7 +47,7 @@ def copies(d: Dedup, key: str) -> Any:
         .then("effect")
         .otherwise(pl.lit(0).cast(made.schema["effect"]))
     )
-    wide = pl.Decimal(_frames.DIGITS, getattr(made.schema["effect"], "scale", 0))
+    wide = pl.Decimal(_decimals.DIGITS, getattr(made.schema["effect"], "scale", 0))
     return back(nw.from_native(made.with_columns(running=moves.cast(wide).cum_sum()).lazy()))
 
 

@@ -12,10 +12,9 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from recovery_kit.errors import ParameterError
+from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.kafka.client_keys import ASIDE, ASIDE_PREFIXES, USED
 from recovery_kit.kafka.secret import Secret
-from recovery_kit.schema import did_you_mean
 
 _BLANK = " \t\f"
 _TRIMMED = "".join(map(chr, range(33)))  # what Java's String.trim takes off

@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from recovery_kit.errors import ParameterError
+from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.kafka.jaas import MECHANISMS, parse_jaas
 from recovery_kit.kafka.properties import first
 from recovery_kit.kafka.secret import Secret
-from recovery_kit.schema import did_you_mean
 
 _KNOWN = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI", "AWS_MSK_IAM")
 _CREDENTIALS = (

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recovery_kit import _show
+from recovery_kit._arrow import to_pandas
 
 MOST_ROWS = 200
 """Rows of a table that are printed.
@@ -194,7 +195,7 @@ def causes(folder: Path) -> Grid | None:
 def _grid(name: str, caption: str, table: pa.Table, *, total: int = 0, more: str = "") -> Grid:
     total = total or len(table)
     rest = f" (first {MOST_ROWS:,} of {total:,}{more})" if total > MOST_ROWS else ""
-    frame = _show.to_pandas(table.slice(0, MOST_ROWS))
+    frame = to_pandas(table.slice(0, MOST_ROWS))
     numeric = [
         pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t)
         for t in table.schema.types

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from recovery_kit._show import to_pandas
+from recovery_kit._arrow import to_pandas
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.replay import Replay

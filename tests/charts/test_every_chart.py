@@ -21,7 +21,7 @@ from nbconvert import HTMLExporter
 from PIL import Image
 
 from recovery_kit import charts
-from recovery_kit._show import to_pandas
+from recovery_kit._arrow import to_pandas
 from recovery_kit.charts.figure import Chart
 from recovery_kit.dedup import dedup
 from recovery_kit.reconcile import reconcile

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from recovery_kit import charts
-from recovery_kit._show import to_pandas
+from recovery_kit._arrow import to_pandas
 from recovery_kit.dedup import dedup
 from tests.charts.found import LOG, MINUTE, found, replay_of
 from tests.events import Event, events

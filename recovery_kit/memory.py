@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from recovery_kit.errors import LogTooLarge
 
 if TYPE_CHECKING:
-    from recovery_kit.kafka.log import Span
     from recovery_kit.payload import Read
+    from recovery_kit.sources.span import Span
 
 AFTER = 1.3
 """What the steps after the replay take besides, as a multiple of the events' bytes.
@@ -147,7 +147,7 @@ class Watch:
 
     def __init__(
         self,
-        spans: list[Span],
+        spans: Sequence[Span],
         kept: Mapping[str, int],
         *,
         until: bool,

@@ -8,7 +8,7 @@ and gives the reasons.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -76,6 +76,44 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    @classmethod
+    def packed(
+        cls,
+        topic: str,
+        partition: int,
+        *,
+        offsets: Sequence[int],
+        times: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Callable[[int], Headers] = lambda _: [],
+    ) -> Messages:
+        """Pack messages that are Python's objects; for sources that have no columns to give.
+
+        Parameters
+        ----------
+        topic, partition
+            Where they stand.
+        offsets, times, keys, values : sequences of length n
+            Offsets ascend; times in ms since the epoch, -1 for none.
+        headers : callable
+            As the attribute.
+        """
+        data = bytearray(b"#")  # so that nothing stands at position 0
+
+        def place(parts: Sequence[bytes | None]) -> tuple[Ints, Ints]:
+            at = []
+            for part in parts:
+                at.append(len(data))
+                data.extend(part or b"")
+            length = [-1 if part is None else len(part) for part in parts]
+            return np.array(at, np.int64), np.array(length, np.int64)
+
+        standing = place(keys) + place(values)
+        numbers = np.array(offsets, np.int64), np.array(times, np.int64)
+        buffer = np.frombuffer(bytes(data), np.uint8)
+        return cls(topic, partition, buffer, *numbers, *standing, headers)
 
     def cut(self, first: int, end: int) -> Messages:
         """The messages with offsets from ``first`` to before ``end``; offsets ascend."""

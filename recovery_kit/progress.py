@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time as clock
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recovery_kit.kafka.log import Span
+    from recovery_kit.sources.span import Span
 
 
 class Progress:
@@ -25,7 +26,7 @@ class Progress:
 
     def __init__(self, timeout: float, *, enabled: bool, every: float = 5.0) -> None:
         self.timeout, self.every = timeout, every
-        self.spans: list[Span] = []
+        self.spans: Sequence[Span] = []
         # Counted from the first step on: what comes before may be the one-time compilation.
         self.next = 0.0 if enabled else float("inf")
 

@@ -4,32 +4,22 @@ is whole.
 
 from __future__ import annotations
 
-import time as clock
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from recovery_kit import _show, kernels, memory
 from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
-from recovery_kit._threads import in_order
-from recovery_kit.coverage import MEANING, Gather, table, worst
-from recovery_kit.errors import ParameterError
-from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Read, Reader
+from recovery_kit.payload import Reader
 from recovery_kit.progress import Progress
 from recovery_kit.schema import EventSchema
+from recovery_kit.sources.coverage import MEANING, Coverage, table, worst
+from recovery_kit.sources.gather import Gather
+from recovery_kit.sources.source import Source, look_ahead, read
 from recovery_kit.window import Moment, Window, window
-
-if TYPE_CHECKING:
-    from kafka import KafkaConsumer
-
-    from recovery_kit.kafka.batches import Delivery
-    from recovery_kit.kafka.log import Span
-
 
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
 
@@ -201,138 +191,89 @@ def replay(
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """
     with loading():
-        from kafka import TopicPartition
-        from kafka.errors import KafkaError as LibraryError
-
-        from recovery_kit.kafka import changes, inquire, log, wire
-        from recovery_kit.kafka.waiting import NEXT_WORD
+        from recovery_kit.kafka.source import opened
 
     ahead(kernels.load)
-    schema = schema or EventSchema()
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
-    cut = window(since, until, topics)
-    with wire.connected(bootstrap_servers, client_config, timeout=timeout) as consumer:
-        found = log.find(consumer, topics, partitions, timeout)
-        for t, p in (*cut.since_offsets, *cut.until_offsets):
-            if p not in found[t].partitions:
-                raise ParameterError(
-                    f"since or until names {t}-{p}; {t!r} has the partitions "
-                    f"{sorted(found[t].partitions)}"
-                )
-        wanted = [
-            TopicPartition(t, p)
-            for t in topics
-            for p in sorted(set(partitions or found[t].partitions))
-        ]
-        offsets = (
-            {TopicPartition(*place): offset for place, offset in bound.items()}
-            for bound in (cut.since_offsets, cut.until_offsets)
+    cut, tell = window(since, until, topics), Progress(timeout, enabled=progress)
+    with opened(
+        topics,
+        cut,
+        bootstrap_servers=bootstrap_servers,
+        client_config=client_config,
+        partitions=partitions,
+        timeout=timeout,
+        tell=tell,
+    ) as source:
+        return replayed(
+            source,
+            schema or EventSchema(),
+            cut,
+            allow_incomplete=allow_incomplete,
+            patience=min(timeout, 10.0),
+            tell=tell,
         )
-        tell = Progress(timeout, enabled=progress)
-        spans = log.capture(
-            consumer,
-            wanted,
-            *offsets,
-            whole=cut.since_ms is None,
-            timeout=timeout,
-            on_wait=tell.waiting,
-        )
-        gather = Gather(schema, cut, spans, allow_incomplete)
-        tell.spans = spans
-        for note in inquire.compaction(consumer, spans):
-            tell.say(note)
-            gather.notes.append(note)
-        gather.notes += inquire.open_tails(consumer, spans)
-        if any(s.lost for s in spans) and not allow_incomplete:
-            _look_ahead(consumer, gather, min(timeout, 10.0))
-            raise gather.incomplete()
-
-        def on_wait(seconds: float, what: str) -> None:
-            tell.waiting(seconds, what)
-            # A topic made anew, or gone, would be waited for in vain; brokers that are coming up
-            # may not know it yet.
-            with suppress(LibraryError):
-                changes.same_topics(consumer, found, 1.0, patient=seconds < NEXT_WORD)
-
-        def on_doubt() -> None:
-            changes.same_topics(consumer, found, timeout)
-
-        reading = log.read_spans(
-            consumer,
-            spans,
-            timeout=timeout,
-            go_on=allow_incomplete,
-            on_wait=on_wait,
-            on_doubt=on_doubt,
-        )
-        watch = memory.Watch(spans, gather.kept, until=cut.until_ms is not None)
-        for (span, delivery), (count, read) in in_order(partial(_read, gather.reader), reading):
-            span.tally.book(delivery, count)
-            gather.add(span, read)
-            tell.step()
-            watch.step()
-        if all(span.done for span in spans):
-            gather.notes += changes.new_partitions(consumer, found, timeout)
-            gather.log_start_after = changes.look_back(consumer, spans, timeout, tell.waiting)
-    return _result(gather, ", ".join(topics))
 
 
-def _read(reader: Reader, found: tuple[Span, Delivery]) -> tuple[int, Read]:
-    """Decode and read what a fetch delivers: how many messages it holds, and what became of
-    them.
+def replayed(
+    source: Source,
+    schema: EventSchema,
+    cut: Window,
+    *,
+    allow_incomplete: bool = False,
+    patience: float = 10.0,
+    tell: Progress | None = None,
+) -> Replay:
+    """Read any source into columns: what `replay` does with the topics that it opened.
+
+    Parameters
+    ----------
+    source : Source
+    schema : EventSchema
+    cut : Window
+        Events outside its times are counted and not kept. Its offsets are the source's affair.
+    allow_incomplete : bool
+        As for `replay`.
+    patience : float
+        Seconds in which to look for the first event still held, where the head of the log is gone.
+    tell : Progress, optional
+        Told how far the read has come.
+
+    Raises
+    ------
+    LogTooLarge, IncompleteReplay, and what the source raises.
     """
-    from recovery_kit.kafka.batches import decode
-
-    messages = decode(found[1])
-    return len(messages), reader.read(messages)
-
-
-def _look_ahead(consumer: KafkaConsumer, gather: Gather, timeout: float) -> None:
-    """Find the time of the first event still held in each partition, for an error that says where
-    one can begin.
-    """
-    from recovery_kit.kafka import log
-
-    deadline = clock.monotonic() + timeout
-    ahead = [log.whole(span) for span in gather.spans]
-    for span, delivery in log.read_spans(consumer, ahead, timeout=timeout):
-        _, read = _read(gather.reader, (span, delivery))
-        first = read.first_time
-        if first is not None:
-            gather.first_times[str(span)] = first
-        if first is not None or clock.monotonic() > deadline:
-            span.end = span.tally.position
-
-
-def _result(gather: Gather, source: str) -> Replay:
-    coverage = gather.coverage()
-    verdict = worst(coverage)
+    reader, coverage = Reader(schema, cut.since_ms, cut.until_ms), Coverage(source.spans, cut)
+    if any(span.lost for span in source.spans) and not allow_incomplete:
+        look_ahead(source, reader, coverage, patience)
+        raise coverage.incomplete()
+    gather, tell = Gather(source.spans), tell or Progress(0, enabled=False)
+    tell.spans = source.spans
+    watch = memory.Watch(source.spans, gather.kept, until=cut.until_ms is not None)
+    for span, found in read(source, reader, coverage, go_on=allow_incomplete):
+        gather.add(span, found)
+        tell.step()
+        watch.step()
+    rows = coverage.rows()
+    verdict, notes = worst(rows), list(source.notes)
     if verdict != "complete":
-        error = gather.incomplete()
-        if not gather.allow:
+        error = coverage.incomplete()
+        if not allow_incomplete:
             raise error
-        gather.notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
-    if behind := [
-        s for s in gather.spans if gather.window.since_ms is not None and s.log_start > 0 and s.done
-    ]:
-        gather.notes.append(
+        notes.insert(0, str(error).split(" Or pass allow_incomplete")[0])
+    if behind := coverage.headless():
+        notes.append(
             f"the head of {len(behind)} partition(s) is gone; it is taken to be older than since, "
             "because the first event still held is"
         )
-    types = pa.schema(gather.schema.arrow_types)
-    events = pa.Table.from_batches(
-        [b for s in gather.spans for b in gather.events.pop(str(s))], types
-    )
-    rejects = [row for s in gather.spans for row in gather.rejects[str(s)]]
-    tombstones = [row for s in gather.spans for row in gather.tombstones[str(s)]]
     return Replay(
-        events=events,
-        rejects=partial(pa.Table.from_pylist, rejects, REJECT_SCHEMA),
-        tombstones=partial(pa.Table.from_pylist, tombstones, TOMBSTONE_SCHEMA),
-        coverage=partial(table, coverage),
+        events=gather.events(pa.schema(schema.arrow_types), coverage),
+        rejects=gather.rejects,
+        tombstones=gather.tombstones,
+        coverage=partial(table, rows),
         verdict=verdict,
-        schema=gather.schema,
-        source=source,
-        window=gather.window,
-        notes=tuple(gather.notes),
+        schema=schema,
+        source=source.name,
+        window=cut,
+        notes=tuple(notes),
     )

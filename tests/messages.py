@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,30 +25,13 @@ def pack(
 
     ``hold`` makes the buffer of its bytes.
     """
-    data = bytearray(b"#")  # so that nothing stands at position 0
-
-    def place(parts: list[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
-        at, length = [], []
-        for part in parts:
-            at.append(len(data))
-            length.append(-1 if part is None else len(part))
-            data.extend(part or b"")
-        return np.array(at, np.int64), np.array(length, np.int64)
-
     n = len(values)
-    key_at, key_len = place(keys or [None] * n)
-    value_at, value_len = place(values)
-    time = np.array(times if times is not None else [NOON] * n, np.int64)
-    offset = np.arange(n, dtype=np.int64)
-    return Messages(
+    made = Messages.packed(
         "t",
         0,
-        hold(bytes(data)),
-        offset,
-        time,
-        key_at,
-        key_len,
-        value_at,
-        value_len,
-        headers=lambda _: [],
+        offsets=range(n),
+        times=times if times is not None else [NOON] * n,
+        keys=keys or [None] * n,
+        values=values,
     )
+    return replace(made, buffer=hold(made.buffer.tobytes()))

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from recovery_kit.errors import LogTooLarge
-from recovery_kit.kafka.batches import Tally
-from recovery_kit.kafka.log import Span
 from recovery_kit.memory import (
     AFTER,
     EVERY,
@@ -35,6 +33,7 @@ from recovery_kit.memory import (
 from recovery_kit.payload import Reader
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
+from recovery_kit.sources.span import Span, Tally
 from tests.messages import NOON, pack
 
 MB = 1 << 20

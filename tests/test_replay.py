@@ -14,14 +14,12 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from recovery_kit.dedup import dedup
-from recovery_kit.errors import IdentityError, ParameterError
-from recovery_kit.kafka.batches import Tally
-from recovery_kit.kafka.log import Span
+from recovery_kit.errors import ParameterError
 from recovery_kit.replay import Replay, replay
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
 from tests.integration.conftest import event, events, numbers, send_to
-from tests.messages import NOON, pack
+from tests.messages import NOON
 
 
 def at(ms: int) -> pd.Timestamp:
@@ -206,39 +204,6 @@ def test_cards_count_with_units(nasty: Replay) -> None:
     ):
         assert pd.Series([text]).str.contains(line).all()
     assert "Rejects, by reason (messages)" in nasty._repr_html_()
-
-
-# --- the identities, which must be able to fail
-
-
-def test_offsets_that_do_not_add_up_are_a_defect_of_ours() -> None:
-    from recovery_kit.coverage import Gather
-    from recovery_kit.window import Window
-
-    def gathered(tally: Tally, **more: int) -> Gather:
-        span = Span("t", 0, 0, 0, 10, 10, 10, tally, **more)
-        gather = Gather(EventSchema(), Window(), [span], allow_incomplete=True)
-        gather.add(
-            span, gather.reader.read(pack([b'{"id":"e","type":"add","value":1}', None, b"?"]))
-        )
-        return gather
-
-    assert gathered(Tally(10, 3, 4, 2, 1)).coverage()[0]["verdict"] == "compacted"
-    assert gathered(Tally(10, 3, 4, 2, 0), lost=1).coverage()[0]["verdict"] == "truncated"
-    for tally in (
-        Tally(10, 3, 4, 2, 0),
-        Tally(10, 3, 4, 4, -1),
-        Tally(9, 3, 4, 2, 1),
-        Tally(11, 3, 4, 2, 2),
-    ):
-        with pytest.raises(IdentityError, match=r"t-0: .* do not add up to 10 offsets"):
-            gathered(tally).coverage()
-    for delivered in (2, 4):
-        with pytest.raises(
-            IdentityError,
-            match="1 events, 0 outside the window, 1 rejects and 1 tombstones are not the",
-        ):
-            gathered(Tally(10, delivered, 7 - delivered, 2, 1)).coverage()
 
 
 def test_a_replay_goes_to_polars_and_back(broker: Kafka, topics: tuple[str, str]) -> None:

@@ -15,7 +15,7 @@ from recovery_kit.kafka import wire
 from recovery_kit.kafka.waiting import OnWait, unheard
 
 if TYPE_CHECKING:
-    from recovery_kit.kafka.log import Span
+    from recovery_kit.sources.span import Span
 
 
 def same_topics(
@@ -64,18 +64,18 @@ def look_back(
 
     A KafkaError where it is not the log that was read.
     """
-    places = [s.where for s in spans]
+    places = [wire.where(span) for span in spans]
     starts = wire.log_starts(consumer, places, timeout=timeout, on_wait=on_wait)
     ends = wire.end_offsets(consumer, places, committed=False, timeout=timeout, on_wait=on_wait)
-    for s in spans:
-        if starts[s.where] < s.log_start or ends[s.where] < s.end:
+    for s, place in zip(spans, places, strict=True):
+        if starts[place] < s.log_start or ends[place] < s.end:
             raise KafkaError(
                 f"{s}: the log held the offsets {s.log_start} to {s.high_watermark} before it was "
-                f"read, and {starts[s.where]} to {ends[s.where]} afterwards; it was cut shorter or "
+                f"read, and {starts[place]} to {ends[place]} afterwards; it was cut shorter or "
                 "made anew, and what was read is of no use"
             )
     require_the_same(consumer, timeout)
-    return {str(s): starts[s.where] for s in spans}
+    return {str(s): starts[place] for s, place in zip(spans, places, strict=True)}
 
 
 def require_the_same(consumer: KafkaConsumer, timeout: float) -> None:

@@ -17,11 +17,12 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit import _show
 from recovery_kit.errors import ERROR, MATCHED, KafkaError
 from recovery_kit.kafka import log, wire
-from recovery_kit.kafka.batches import decode
 from recovery_kit.kafka.connection import client_options, probe
+from recovery_kit.kafka.deliver import decode
 from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
+from recovery_kit.sources.span import Span
 from recovery_kit.window import window
 
 if TYPE_CHECKING:
@@ -172,9 +173,7 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
     return facts, table, problems
 
 
-def _partitions(
-    spans: list[log.Span], firsts: dict[str, int], lasts: dict[str, int]
-) -> pd.DataFrame:
+def _partitions(spans: list[Span], firsts: dict[str, int], lasts: dict[str, int]) -> pd.DataFrame:
     rows = [
         {
             "topic": s.topic,
@@ -191,7 +190,7 @@ def _partitions(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _sample(consumer: KafkaConsumer, spans: list[log.Span], timeout: float) -> Iterator[Messages]:
+def _sample(consumer: KafkaConsumer, spans: list[Span], timeout: float) -> Iterator[Messages]:
     for span in spans:
         span.tally.position = span.log_start
         span.start, span.end = span.log_start, min(span.stable, span.log_start + SAMPLE)

@@ -20,7 +20,7 @@ from recovery_kit.kafka import wire
 from recovery_kit.kafka.waiting import leader
 
 if TYPE_CHECKING:
-    from recovery_kit.kafka.log import Span
+    from recovery_kit.sources.span import Span
 
 _TOPIC = 2  # the number of this kind of resource in DescribeConfigs
 
@@ -144,10 +144,10 @@ def compaction(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
 def open_tails(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
     """Notes on partitions that are read up to an open transaction, and on who holds it open."""
     behind = [s for s in spans if s.high_watermark > s.stable and s.end == s.stable]
-    holders = open_transactions(consumer, [s.where for s in behind]) if behind else {}
+    holders = open_transactions(consumer, [wire.where(s) for s in behind]) if behind else {}
     notes = []
     for s in behind:
-        held = f"; it is held open by {holders[s.where]}" if s.where in holders else ""
+        held = f"; it is held open by {holders[wire.where(s)]}" if wire.where(s) in holders else ""
         notes.append(
             f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from "
             f"offset {s.stable} on; the read is complete up to there{held}"

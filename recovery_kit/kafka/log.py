@@ -5,8 +5,7 @@ for every offset.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -22,58 +21,13 @@ from kafka.errors import KafkaError as LibraryError
 
 from recovery_kit.errors import CorruptLog, KafkaError, ParameterError
 from recovery_kit.kafka import wire
-from recovery_kit.kafka.batches import Delivery, Fetch, Tally, take
+from recovery_kit.kafka.batches import Fetch
 from recovery_kit.kafka.changes import cut_shorter
+from recovery_kit.kafka.deliver import Delivery, take
 from recovery_kit.kafka.waiting import OnWait, Waiting, obstacles, unheard
+from recovery_kit.sources.span import Span, Tally
 
 Offsets = Mapping[TopicPartition, int]
-
-
-@dataclass
-class Span:
-    """What is read of one partition, and how far it has come.
-
-    Attributes
-    ----------
-    topic, partition : where
-    log_start : first offset that the broker still has, when the span was captured
-    start : first offset that was asked for; 0 where nothing was said
-    end : offset to stop before: the last stable offset then, or an earlier one that was asked for
-    high_watermark : behind the last record then; records from the last stable offset to here lie
-        behind an open transaction
-    stable : the last stable offset
-    tally : what became of the offsets up to the position
-    lost : offsets that retention had taken, before or during the read
-    raced : of these, those that went during the read, as ranges (first, behind the last)
-    timed_out : the read gave up before the end
-    obstacle : what it was waiting for then
-    """
-
-    topic: str
-    partition: int
-    log_start: int
-    start: int
-    end: int
-    high_watermark: int
-    stable: int
-    tally: Tally
-    lost: int = 0
-    raced: list[tuple[int, int]] = field(default_factory=list)
-    timed_out: bool = False
-    obstacle: str = ""
-
-    @property
-    def done(self) -> bool:
-        """Whether the position has reached the end."""
-        return self.tally.position >= self.end
-
-    @property
-    def where(self) -> TopicPartition:
-        """Topic and partition, as kafka-python wants them."""
-        return TopicPartition(self.topic, self.partition)
-
-    def __str__(self) -> str:
-        return f"{self.topic}-{self.partition}"
 
 
 def find(
@@ -158,29 +112,15 @@ def capture(
                 tp.topic,
                 tp.partition,
                 log_start,
-                start,
-                end,
-                high,
-                stable,
-                Tally(start + lost),
-                lost,
+                start=start,
+                end=end,
+                high_watermark=high,
+                stable=stable,
+                tally=Tally(start + lost),
+                lost=lost,
             )
         )
     return spans
-
-
-def whole(span: Span) -> Span:
-    """The same partition anew, from the first offset still held to the last stable one."""
-    return Span(
-        span.topic,
-        span.partition,
-        span.log_start,
-        span.log_start,
-        span.stable,
-        span.high_watermark,
-        span.stable,
-        Tally(span.log_start),
-    )
 
 
 class Bounds(NamedTuple):
@@ -242,7 +182,7 @@ def _ask(
 
 def read_spans(
     consumer: KafkaConsumer,
-    spans: list[Span],
+    spans: Sequence[Span],
     *,
     timeout: float,
     go_on: bool = True,
@@ -279,7 +219,7 @@ def read_spans(
         In offset order within each partition. The span's tally has moved over it; what it holds is
         still to be booked.
     """
-    open_spans = {span.where: span for span in spans if not span.done}
+    open_spans = {wire.where(span): span for span in spans if not span.done}
     if not open_spans:
         return
     consumer.assign(list(open_spans))
@@ -310,7 +250,7 @@ def read_spans(
             if (
                 fetch.asked != at.tally.position
             ):  # what lies between was fetched and lost; it is not a hole in the log
-                consumer.seek(at.where, at.tally.position)
+                consumer.seek(wire.where(at), at.tally.position)
                 continue
             delivery = take(fetch, at.tally, at.end, committed=committed)
             if delivery is not None:
@@ -350,7 +290,7 @@ def _poll(
 
 def _skip_lost(consumer: KafkaConsumer, span: Span, timeout: float) -> None:
     """Retention took records that were still to be read: count them and go on behind them."""
-    tp = span.where
+    tp = wire.where(span)
     log_start = wire.log_starts(consumer, [tp], timeout=timeout)[tp]
     first, behind = span.tally.position, min(log_start, span.end)
     if behind <= first:
@@ -374,7 +314,7 @@ def batch_times(
     out.
     """
     found: dict[str, int] = {}
-    waiting = {span.where: span for span in spans if span.log_start < span.stable}
+    waiting = {wire.where(span): span for span in spans if span.log_start < span.stable}
     if not waiting:
         return found
     consumer.assign(list(waiting))

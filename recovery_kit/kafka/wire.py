@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as LibraryError
@@ -36,6 +36,9 @@ from recovery_kit.kafka.connection import client_options, explain_failure, requi
 from recovery_kit.kafka.receive import in_place
 from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 
+if TYPE_CHECKING:
+    from recovery_kit.sources.span import Span
+
 FETCH_BYTES = 16 << 20
 PARTITION_BYTES = 4 << 20
 WAIT_MS = 20
@@ -45,6 +48,11 @@ What is asked next waits behind it.
 """
 _PATIENCE = 5.0
 """Seconds for one look-up of offsets, of which there may be several within a time-out."""
+
+
+def where(span: Span) -> TopicPartition:
+    """A span's topic and partition, as kafka-python wants them."""
+    return TopicPartition(span.topic, span.partition)
 
 
 class _Undecoded:

@@ -16,8 +16,8 @@ from typing import Any
 
 from recovery_kit import _show, errors
 from recovery_kit._keep import read_json, write_text
-from recovery_kit.coverage import MEANING
 from recovery_kit.report import _grids
+from recovery_kit.sources.coverage import MEANING
 
 _ENDS = {
     errors.MATCHED: "no difference beyond what the run was told to allow",

@@ -1,28 +1,38 @@
 """An example of a history: the simulated incident looked at every hour, as run directories, without
 a broker.
 
-The log's messages are read by the kit's own reader and go through its own steps; only the fetching
-is left out. After the fourth run somebody puts the ten largest differences right.
+The log is a source like any other (`AsOf`), read and counted by the kit's own code. After the
+fourth run somebody puts the ten largest differences right.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+
+from recovery_kit import manifest
+from recovery_kit._keep import read_json, write_json
+from recovery_kit.dedup import dedup
+from recovery_kit.judge import FailOn, judge
+from recovery_kit.payload import Messages
+from recovery_kit.purge import kept, mark
+from recovery_kit.reconcile import reconcile
+from recovery_kit.replay import Replay, replayed
 from recovery_kit.sandbox import incident
 from recovery_kit.sandbox.ledger import START, Record
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from recovery_kit.payload import Messages
-    from recovery_kit.replay import Replay
-    from recovery_kit.totals import Totals
+from recovery_kit.settings import Settings
+from recovery_kit.sources.source import Chunk
+from recovery_kit.sources.span import Span
+from recovery_kit.steps import keep_results
+from recovery_kit.totals import Totals, totals
+from recovery_kit.window import Window
 
 _HOUR = 3_600_000
 _RUNS = 6
@@ -44,14 +54,12 @@ def write(folder: Path) -> Path:
     Path
         The folder.
     """
-    from recovery_kit.dedup import dedup
-    from recovery_kit.totals import totals
-
     made = incident.simulate()
     put_right: dict[str, Decimal] = {}
     for hour in range(1, _RUNS + 1):
         until = START + hour * _HOUR
-        replay = _replay(made.records, until)
+        cut = Window(until_ms=until)
+        replay = replayed(AsOf(made.records, until), incident.schema(), cut)
         told = dedup(replay.events)
         worst = _run(folder, until, replay, told, totals(told), _held(made, until, put_right))
         if hour == _PUT_RIGHT_AFTER:
@@ -68,14 +76,6 @@ def _run(
 
     What would put its ten largest differences right comes back.
     """
-    from recovery_kit import manifest
-    from recovery_kit._keep import read_json, write_json
-    from recovery_kit.judge import FailOn, judge
-    from recovery_kit.purge import kept
-    from recovery_kit.reconcile import reconcile
-    from recovery_kit.settings import Settings
-    from recovery_kit.steps import keep_results
-
     at = _mark(folder / _name(until))
     found = reconcile(recovered, held, replay=replay)
     keep_results(at, replay, told, recovered, found)
@@ -98,83 +98,45 @@ def _run(
     return dict(zip(worst["key"], worst["difference"], strict=True))
 
 
-def _replay(records: Iterable[Record], until: int) -> Replay:
-    import pandas as pd
-    import pyarrow as pa
+class AsOf:
+    """The incident's log as it stood at a moment, as a `Source`: what came later is not in it."""
 
-    from recovery_kit.payload import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Reader
-    from recovery_kit.replay import Replay
-    from recovery_kit.window import Window
+    def __init__(self, records: Iterable[Record], until: int) -> None:
+        self._logs: dict[int, list[Record]] = {}
+        for record in records:
+            if record.timestamp < until:
+                self._logs.setdefault(record.partition, []).append(record)
+        self.name, self.notes = incident.TOPIC, list[str]()
+        self.spans = [Span.whole(self.name, p, len(self._logs[p])) for p in sorted(self._logs)]
 
-    reader, schema = Reader(incident.schema(), None, until), incident.schema()
-    logs: dict[int, list[Record]] = {}
-    for record in records:
-        if record.timestamp < until:
-            logs.setdefault(record.partition, []).append(record)
-    reads = {
-        partition: reader.read(_messages(partition, logs[partition])) for partition in sorted(logs)
-    }
-    rows = []
-    for partition, read in reads.items():
-        end = len(logs[partition])
-        rows.append(
-            {
-                "topic": incident.TOPIC,
-                "partition": partition,
-                "verdict": "complete",
-                "log_start": 0,
-                "start": 0,
-            }
-            | dict.fromkeys(("end", "position", "high_watermark", "delivered"), end)
-            | dict.fromkeys(("control", "aborted", "removed", "lost", "unread"), 0)
-            | {"events": read.events.num_rows, "outside": read.outside}
-            | {"rejects": len(read.rejects), "tombstones": len(read.tombstones)}
+    def read(
+        self, spans: Sequence[Span], *, go_on: bool = True, timeout: float | None = None
+    ) -> Iterator[Chunk]:
+        """As a `Source` does, a chunk a partition; nothing is waited for, and nothing lost."""
+        del go_on, timeout
+        for span in spans:
+            first, span.tally.position = span.tally.position, span.end
+            decode = partial(self._messages, span.partition, first, span.end)
+            yield Chunk(span, span.end - first, decode)
+
+    def look_back(self) -> dict[str, int]:
+        """As a `Source` does."""
+        return {str(span): span.log_start for span in self.spans}
+
+    def _messages(self, partition: int, first: int, end: int) -> Messages:
+        records = self._logs[partition][first:end]
+        return Messages.packed(
+            self.name,
+            partition,
+            offsets=range(first, end),
+            times=[record.timestamp for record in records],
+            keys=[record.key for record in records],
+            values=[record.value for record in records],
         )
-    events = pa.Table.from_batches(
-        [read.events for read in reads.values()], pa.schema(schema.arrow_types)
-    )
-    rejects = [row for read in reads.values() for row in read.rejects]
-    tombstones = [row for read in reads.values() for row in read.tombstones]
-    return Replay(
-        events=events,
-        rejects=pa.Table.from_pylist(rejects, REJECT_SCHEMA),
-        tombstones=pa.Table.from_pylist(tombstones, TOMBSTONE_SCHEMA),
-        coverage=pd.DataFrame(rows),
-        verdict="complete",
-        schema=schema,
-        source=incident.TOPIC,
-        window=Window(until_ms=until),
-    )
-
-
-def _messages(partition: int, records: list[Record]) -> Messages:
-    import numpy as np
-
-    from recovery_kit.payload import Messages
-
-    data = bytearray(b"#")  # so that nothing stands at position 0
-
-    def place(parts: list[bytes | None]) -> tuple[Any, Any]:
-        at, length = [], []
-        for part in parts:
-            at.append(len(data))
-            length.append(-1 if part is None else len(part))
-            data.extend(part or b"")
-        return np.array(at, np.int64), np.array(length, np.int64)
-
-    values, keys = place([r.value for r in records]), place([r.key for r in records])
-    times = np.array([r.timestamp for r in records], np.int64)
-    offsets = np.arange(len(records), dtype=np.int64)
-    buffer = np.frombuffer(bytes(data), np.uint8)
-    return Messages(
-        incident.TOPIC, partition, buffer, offsets, times, *keys, *values, headers=lambda _: []
-    )
 
 
 def _held(made: incident.Incident, until: int, put_right: dict[str, Decimal]) -> pa.Table:
     """What the system of record holds at a moment, with what somebody put right."""
-    import pyarrow as pa
-
     cents: Counter[str] = Counter()
     for line in made.applied:
         if line.time < until:
@@ -187,8 +149,6 @@ def _held(made: incident.Incident, until: int, put_right: dict[str, Decimal]) ->
 
 
 def _mark(folder: Path) -> Path:
-    from recovery_kit.purge import mark
-
     folder.mkdir(parents=True, exist_ok=True)
     mark(folder)
     return folder

@@ -13,7 +13,7 @@ from kafka.admin import KafkaAdminClient
 
 from recovery_kit.errors import CorruptLog, IncompleteReplay, ParameterError
 from recovery_kit.kafka import log, wire
-from recovery_kit.kafka.batches import decode
+from recovery_kit.kafka.deliver import decode
 from recovery_kit.replay import replay
 from recovery_kit.sandbox import Kafka
 from tests.integration.conftest import NewTopic, Send, event, events, numbers, one
@@ -212,7 +212,7 @@ def test_fault_21_any_bounds_inside_transactions(
                 got = []
                 for _, delivery in log.read_spans(consumer, [span], timeout=10):
                     messages = decode(delivery)
-                    span.tally.book(delivery, len(messages))
+                    span.tally.book(len(messages), offsets=delivery.offsets)
                     got += messages.offset.tolist()
                 assert got == [o for o in range(since, until) if kind[o] == "d"]
                 tally = span.tally

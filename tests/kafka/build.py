@@ -11,8 +11,10 @@ from crc32c import crc32c
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from recovery_kit.kafka.batches import Fetch, Tally, decode, split, take
+from recovery_kit.kafka.batches import Fetch, split
+from recovery_kit.kafka.deliver import decode, take
 from recovery_kit.payload import Messages
+from recovery_kit.sources.span import Tally
 from tests.messages import NOON
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -127,5 +129,5 @@ def read(fetch: Fetch, tally: Tally, end: int, *, committed: bool = True) -> Mes
     if delivery is None:
         return None
     messages = decode(delivery)
-    tally.book(delivery, len(messages))
+    tally.book(len(messages), offsets=delivery.offsets)
     return messages

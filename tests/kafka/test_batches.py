@@ -19,8 +19,9 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog, KafkaError
-from recovery_kit.kafka.batches import Fetch, Tally
+from recovery_kit.kafka.batches import Fetch
 from recovery_kit.payload import Headers, Messages
+from recovery_kit.sources.span import Tally
 from tests.kafka.build import (
     ABORT,
     APPEND_TIME,

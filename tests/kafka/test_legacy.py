@@ -12,7 +12,7 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog
-from recovery_kit.kafka.batches import Tally
+from recovery_kit.sources.span import Tally
 from tests.kafka.build import GZIP, LZ4, SNAPPY, Record, fetch, legacy, read, resealed
 from tests.kafka.test_batches import counts, rows
 from tests.messages import NOON

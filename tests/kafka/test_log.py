@@ -14,10 +14,11 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka import log, wire
-from recovery_kit.kafka.batches import Tally, decode
-from recovery_kit.kafka.log import Bounds, Span, look
+from recovery_kit.kafka.deliver import decode
+from recovery_kit.kafka.log import Bounds, look
 from recovery_kit.payload import Messages
 from recovery_kit.sandbox import Kafka
+from recovery_kit.sources.span import Span, Tally
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 

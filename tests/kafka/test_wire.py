@@ -24,7 +24,7 @@ from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog, KafkaError
 from recovery_kit.kafka import log, wire
-from recovery_kit.kafka.batches import decode
+from recovery_kit.kafka.deliver import decode
 from recovery_kit.replay import replay
 from recovery_kit.sandbox import Kafka
 from tests.kafka.build import GZIP, Record, batch, legacy

@@ -1,22 +1,24 @@
-"""What a read brought, collected partition by partition, and what can be said of it: coverage and
-verdict.
+"""What a read brought, counted partition by partition, and what can be said of it.
+
+Of the messages themselves nothing is kept here, so that a read that keeps none in memory counts by
+the same code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recovery_kit import memory
 from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import IdentityError, IncompleteReplay
-from recovery_kit.payload import Read, Reader
-from recovery_kit.schema import EventSchema
 from recovery_kit.window import Window
 
 if TYPE_CHECKING:
-    from recovery_kit.kafka.log import Span
+    from recovery_kit.payload import Read
+    from recovery_kit.sources.span import Span
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")
 """What can be said of a replay, worst first; that of a replay is the worst of its partitions'."""
@@ -49,34 +51,49 @@ def table(coverage: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(coverage, pa.schema(types))
 
 
-class Gather:
-    """Collects what the spans deliver, and says in the end what it amounts to."""
+@dataclass
+class Counts:
+    """How many of one partition's messages became what; together they are those delivered."""
 
-    def __init__(
-        self, schema: EventSchema, cut: Window, spans: list[Span], allow_incomplete: bool
-    ) -> None:
-        self.schema, self.window, self.spans, self.allow = schema, cut, spans, allow_incomplete
-        self.reader = Reader(schema, cut.since_ms, cut.until_ms)
-        self.events: dict[str, list[pa.RecordBatch]] = {str(s): [] for s in spans}
-        self.rejects: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
-        self.tombstones: dict[str, list[dict[str, object]]] = {str(s): [] for s in spans}
-        self.outside = dict.fromkeys(self.events, 0)
-        self.kept = dict.fromkeys(self.events, 0)  # bytes
+    events: int = 0
+    outside: int = 0
+    rejects: int = 0
+    tombstones: int = 0
+
+
+class Coverage:
+    """Counts what the spans deliver, and says in the end what it amounts to.
+
+    Parameters
+    ----------
+    spans : sequence of Span
+    cut : Window
+
+    Attributes
+    ----------
+    counts : dict of str to Counts
+        By ``str(span)``, as the two below.
+    first_times : dict of str to int
+        Time of the first event that was read, inside the window or not, in ms.
+    log_start_after : mapping of str to int
+        Where each partition started after the read; empty where nobody looked back.
+    """
+
+    def __init__(self, spans: Sequence[Span], cut: Window) -> None:
+        self.spans, self.window = spans, cut
+        self.counts = {str(s): Counts() for s in spans}
         self.first_times: dict[str, int] = {}
-        self.log_start_after: dict[str, int] = {}
-        self.notes: list[str] = []
+        self.log_start_after: Mapping[str, int] = {}
 
-    def add(self, span: Span, read: Read) -> None:
-        """Keep what became of some messages of a span; in offset order within each partition."""
-        name = str(span)
-        if read.events.num_rows:
-            self.events[name].append(read.events)
-        self.rejects[name] += read.rejects
-        self.tombstones[name] += read.tombstones
-        self.outside[name] += read.outside
-        self.kept[name] += memory.size(read)
+    def count(self, span: Span, read: Read) -> None:
+        """Count what became of some messages of a span; in offset order within each partition."""
+        counts = self.counts[str(span)]
+        counts.events += read.events.num_rows
+        counts.outside += read.outside
+        counts.rejects += len(read.rejects)
+        counts.tombstones += len(read.tombstones)
         if read.first_time is not None:
-            self.first_times.setdefault(name, read.first_time)
+            self.first_times.setdefault(str(span), read.first_time)
 
     def verdict(self, span: Span) -> str:
         """What can be said of one partition: one of VERDICTS, or "not read" where the read stopped
@@ -100,20 +117,20 @@ class Gather:
         # What is gone may be as old as the first event still held, to the millisecond.
         return since is not None and span.log_start > 0 and (first is None or first >= since)
 
-    def coverage(self) -> list[Row]:
+    def headless(self) -> list[Span]:
+        """Spans read to their end whose head is gone, where what is wanted begins at a time."""
+        if self.window.since_ms is None:
+            return []
+        return [span for span in self.spans if span.log_start > 0 and span.done]
+
+    def rows(self) -> list[Row]:
         """A row a partition, as in `Replay.coverage`.
 
         Raises IdentityError where an identity does not hold.
         """
         rows: list[Row] = []
         for s in self.spans:
-            t, name = s.tally, str(s)
-            events = sum(batch.num_rows for batch in self.events[name])
-            rejects, tombstones, outside = (
-                len(self.rejects[name]),
-                len(self.tombstones[name]),
-                self.outside[name],
-            )
+            t, c = s.tally, self.counts[str(s)]
             unread = s.end - t.position
             offsets = (t.delivered, t.control, t.aborted, t.removed, s.lost, unread)
             if sum(offsets) != s.end - s.start or min(offsets) < 0:
@@ -121,10 +138,10 @@ class Gather:
                     f"{s}: {t} with {s.lost} lost and {unread} unread do not add up to "
                     f"{s.end - s.start} offsets"
                 )
-            if events + outside + rejects + tombstones != t.delivered:
+            if sum(astuple(c)) != t.delivered:
                 raise IdentityError(
-                    f"{s}: {events} events, {outside} outside the window, {rejects} rejects and "
-                    f"{tombstones} tombstones are not the {t.delivered} messages delivered"
+                    f"{s}: {c.events} events, {c.outside} outside the window, {c.rejects} rejects "
+                    f"and {c.tombstones} tombstones are not the {t.delivered} messages delivered"
                 )
             rows.append(
                 {
@@ -140,13 +157,10 @@ class Gather:
                     "removed": t.removed,
                     "lost": s.lost,
                     "unread": unread,
-                    "events": events,
-                    "outside": outside,
-                    "rejects": rejects,
-                    "tombstones": tombstones,
+                    **asdict(c),
                     "high_watermark": s.high_watermark,
                     "behind_open_transaction": s.high_watermark - s.stable,
-                    "log_start_after": self.log_start_after.get(name),
+                    "log_start_after": self.log_start_after.get(str(s)),
                     "verdict": self.verdict(s),
                 }
             )
@@ -156,7 +170,7 @@ class Gather:
         """The error for a replay that is not whole, with where the first trouble is and how to go
         on.
         """
-        coverage = self.coverage()
+        coverage = self.rows()
         verdict = worst(coverage)
         bad = [s for s in self.spans if self.verdict(s) == verdict]
         shown = "; ".join(self._trouble(s, verdict) for s in bad[:4]) + (

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from recovery_kit import _show, kernels, memory
+from recovery_kit import _show, kernels
 from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
 from recovery_kit.payload import Reader
-from recovery_kit.progress import Progress
 from recovery_kit.schema import EventSchema
+from recovery_kit.sources import memory
 from recovery_kit.sources.coverage import MEANING, Coverage, table, worst
 from recovery_kit.sources.gather import Gather
+from recovery_kit.sources.progress import Progress
 from recovery_kit.sources.source import Source, look_ahead, read
-from recovery_kit.window import Moment, Window, window
+from recovery_kit.sources.window import Moment, Window, window
 
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
 

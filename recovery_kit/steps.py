@@ -29,8 +29,8 @@ from recovery_kit.pseudonym import pseudonyms, table_without_names, without_name
 from recovery_kit.replay import Replay, replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
+from recovery_kit.sources.window import Window
 from recovery_kit.tables import read_processed, read_totals
-from recovery_kit.window import Window
 
 if TYPE_CHECKING:
     from recovery_kit.explain import Diagnosis

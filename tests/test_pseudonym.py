@@ -26,8 +26,8 @@ from recovery_kit.pseudonym import (
 from recovery_kit.replay import Replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
+from recovery_kit.sources.window import Window
 from recovery_kit.tables import read_totals
-from recovery_kit.window import Window
 from tests.events import FORMS, events
 
 SECRET = "a secret of at least sixteen"

@@ -23,7 +23,7 @@ from recovery_kit.payload import Messages, Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
 from recovery_kit.sources.span import Span
-from recovery_kit.window import window
+from recovery_kit.sources.window import window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

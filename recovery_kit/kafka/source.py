@@ -13,10 +13,10 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit.errors import ParameterError
 from recovery_kit.kafka import changes, deliver, inquire, log, wire
 from recovery_kit.kafka.waiting import NEXT_WORD
-from recovery_kit.progress import Progress
+from recovery_kit.sources.progress import Progress
 from recovery_kit.sources.source import Chunk
 from recovery_kit.sources.span import Span
-from recovery_kit.window import Window
+from recovery_kit.sources.window import Window
 
 
 class Topics:

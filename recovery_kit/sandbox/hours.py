@@ -30,9 +30,9 @@ from recovery_kit.sandbox.ledger import START, Record
 from recovery_kit.settings import Settings
 from recovery_kit.sources.source import Chunk
 from recovery_kit.sources.span import Span
+from recovery_kit.sources.window import Window
 from recovery_kit.steps import keep_results
 from recovery_kit.totals import Totals, totals
-from recovery_kit.window import Window
 
 _HOUR = 3_600_000
 _RUNS = 6

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import IdentityError, IncompleteReplay
-from recovery_kit.window import Window
+from recovery_kit.sources.window import Window
 
 if TYPE_CHECKING:
     from recovery_kit.payload import Read

@@ -17,8 +17,8 @@ from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.replay import Replay
 from recovery_kit.schema import TIME_TYPE, EventSchema
+from recovery_kit.sources.window import Window
 from recovery_kit.totals import totals
-from recovery_kit.window import Window
 from tests.events import FORMS, NOON, Event, events
 
 MINUTE = 60_000

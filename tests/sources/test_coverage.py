@@ -9,7 +9,7 @@ from recovery_kit.payload import Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.coverage import Coverage
 from recovery_kit.sources.span import Span, Tally
-from recovery_kit.window import Window
+from recovery_kit.sources.window import Window
 from tests.messages import pack
 
 

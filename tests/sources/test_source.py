@@ -19,7 +19,7 @@ from recovery_kit.replay import Replay, replayed
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.source import Chunk
 from recovery_kit.sources.span import Span
-from recovery_kit.window import Window
+from recovery_kit.sources.window import Window
 from tests.messages import NOON
 
 HOLES = ("control", "aborted", "removed")

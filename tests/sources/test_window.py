@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.window import Window, to_ms, window
+from recovery_kit.sources.window import Window, to_ms, window
 from tests.messages import NOON
 
 ONE, TWO = ["ledger"], ["ledger", "ledger-retries-0"]

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from recovery_kit.errors import LogTooLarge
-from recovery_kit.memory import (
+from recovery_kit.payload import Reader
+from recovery_kit.sandbox import Kafka
+from recovery_kit.schema import EventSchema
+from recovery_kit.sources.memory import (
     AFTER,
     EVERY,
     ROW,
@@ -30,9 +33,6 @@ from recovery_kit.memory import (
     size,
     to_come,
 )
-from recovery_kit.payload import Reader
-from recovery_kit.sandbox import Kafka
-from recovery_kit.schema import EventSchema
 from recovery_kit.sources.span import Span, Tally
 from tests.messages import NOON, pack
 
@@ -367,7 +367,7 @@ def test_without_the_watch_memory_would_run_out(broker: Kafka, topic: str) -> No
         broker,
         topic,
         SPARE,
-        before="from recovery_kit.memory import Watch; Watch.step = lambda self: None",
+        before="from recovery_kit.sources.memory import Watch; Watch.step = lambda self: None",
     )
     assert done.returncode not in (0, 2)
     assert done.stdout == "1 1.00\n"

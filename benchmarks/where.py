@@ -24,7 +24,7 @@ PARTS = {
     "recovery_kit.kafka.batches:_check_crc": "CRC",
     "recovery_kit.kafka.batches:_bodies": "decompress",
     "recovery_kit.kafka.batches:_decode": "decode batches",
-    "recovery_kit.payload:Reader.read": "columns of a fetch",
+    "recovery_kit.payload.reader:Reader.read": "columns of a fetch",
     "recovery_kit.replay:_read": "the rest of a thread's work",
     "recovery_kit.replay:_result": "put together",
     "recovery_kit.replay:replay": "the rest of replay, and waiting",

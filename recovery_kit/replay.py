@@ -13,7 +13,7 @@ import pyarrow as pa
 from recovery_kit import _show, kernels
 from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
-from recovery_kit.payload import Reader
+from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources import memory
 from recovery_kit.sources.coverage import MEANING, Coverage, table, worst

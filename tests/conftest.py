@@ -59,7 +59,7 @@ def dead_brokers() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the scan once, before several workers would each do it at the same time."""
     if not hasattr(config, "workerinput"):
-        from recovery_kit.payload import Reader
+        from recovery_kit.payload.reader import Reader
         from recovery_kit.schema import EventSchema
         from tests.messages import pack
 

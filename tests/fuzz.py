@@ -23,7 +23,7 @@ from tests.guarded import Guarded
 from tests.kafka.build import Record, batch
 from tests.kafka.test_decode import decode, inside
 from tests.messages import NOON, pack
-from tests.test_payload import SCHEMAS, both, exact
+from tests.payload.test_reader import SCHEMAS, both, exact
 
 EDGE = Guarded(1 << 20)
 KEPT = Path(__file__).parents[1] / "build" / "fuzz"

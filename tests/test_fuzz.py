@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recovery_kit import payload
-from recovery_kit._exact import Row, read_message
+from recovery_kit.payload.exact import Row, read_message
 from tests import fuzz
 
 
@@ -30,7 +29,7 @@ def test_a_reader_that_is_wrong_about_one_id_is_found_and_cut_down(
         row = read_message(value, *more)  # type: ignore[arg-type]
         return row._replace(amount=row.amount + 1) if b"\\" in value else row
 
-    monkeypatch.setattr(payload, "read_message", wrong)
+    monkeypatch.setattr(reader, "read_message", wrong)
     monkeypatch.setattr(fuzz, "KEPT", tmp_path)
     chance = random.Random(20261125)
 

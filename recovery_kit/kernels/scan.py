@@ -1,7 +1,7 @@
 """The compiled scan: plain JSON messages to typed columns, in bulk, without the interpreter.
 
 It takes the messages that it understands entirely and comes back for every other one, which then
-goes to the exact reader (`recovery_kit._exact`), which is the law: for a message that the scan
+goes to the exact reader (`payload.exact`), which is the law: for a message that the scan
 takes, both give the same row, and a differential test holds them to it. So the scan may be as
 narrow as it likes, never wider than the exact reader.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recovery_kit.errors import IdentityError
-from recovery_kit.payload import Reader
+from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.coverage import Coverage
 from recovery_kit.sources.span import Span, Tally

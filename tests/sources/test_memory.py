@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from recovery_kit.errors import LogTooLarge
-from recovery_kit.payload import Reader
+from recovery_kit.payload.reader import Reader
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.memory import (

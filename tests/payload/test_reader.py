@@ -11,9 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recovery_kit import payload
-from recovery_kit._exact import Reject, read_message
-from recovery_kit.payload import Messages, Reader
+from recovery_kit.payload.exact import Reject, read_message
+from recovery_kit.payload.reader import Messages, Reader
 from recovery_kit.schema import EventSchema
 from tests.guarded import Guarded
 from tests.messages import NOON, pack
@@ -261,7 +260,7 @@ def test_the_scan_takes_what_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
         '{"id":"é🎉","type":"add","value":123456789012345.67}'.encode(),
     ]
     monkeypatch.setattr(
-        payload, "read_message", lambda *_: pytest.fail("the exact reader was asked")
+        reader, "read_message", lambda *_: pytest.fail("the exact reader was asked")
     )
     read = Reader(EventSchema()).read(pack(plain, [b"k"] * 3))
     assert read.events.column("event_id").to_pylist() == ["e1", "17", "é🎉"]

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from recovery_kit._exact import Reject, read_message
+from recovery_kit.payload.exact import Reject, read_message
 from recovery_kit.schema import EventSchema
 from tests.messages import NOON
 

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from recovery_kit._arrow import column, texts
-from recovery_kit._exact import Reject, Row, read_message
 from recovery_kit.kernels import address, load
 from recovery_kit.kernels import layout as at
+from recovery_kit.payload.exact import Reject, Row, read_message
 from recovery_kit.schema import TIME_TYPE, TIME_UNITS, EventSchema
 
 Headers = list[tuple[str, bytes | None]]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 
 NOON = 1_772_452_800_000  # 2026-03-02T12:00:00Z
 

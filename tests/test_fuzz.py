@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recovery_kit.payload import reader
 from recovery_kit.payload.exact import Row, read_message
 from tests import fuzz
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import ParameterError, TableError
-from recovery_kit.payload.reader import REJECT_SCHEMA, TOMBSTONE_SCHEMA
+from recovery_kit.payload.messages import REJECT_SCHEMA, TOMBSTONE_SCHEMA
 from recovery_kit.pseudonym import (
     VARIABLE,
     Pseudonyms,

@@ -19,7 +19,8 @@ from recovery_kit.errors import ERROR, MATCHED, KafkaError
 from recovery_kit.kafka import log, wire
 from recovery_kit.kafka.connection import client_options, probe
 from recovery_kit.kafka.deliver import decode
-from recovery_kit.payload.reader import Messages, Reader
+from recovery_kit.payload.messages import Messages
+from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
 from recovery_kit.sources.span import Span

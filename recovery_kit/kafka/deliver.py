@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka import records
 from recovery_kit.kafka.batches import Batch, Fetch
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 from recovery_kit.sources.span import Tally
 
 

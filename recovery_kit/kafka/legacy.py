@@ -16,7 +16,7 @@ import numpy as np
 from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka.batches import Batch, Fetch
 from recovery_kit.kafka.codecs import decompress
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 
 _HEADER = struct.Struct(">qiIbb")
 _CRC_FROM = 16

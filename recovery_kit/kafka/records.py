@@ -10,7 +10,7 @@ from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka.batches import CRC_FROM, HEADER, Batch, Fetch
 from recovery_kit.kafka.codecs import decompress
 from recovery_kit.kernels import address, load
-from recovery_kit.payload.reader import Headers, Messages
+from recovery_kit.payload.messages import Headers, Messages
 
 
 def decode(fetch: Fetch, batches: list[Batch]) -> Messages:

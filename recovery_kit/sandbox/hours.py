@@ -21,7 +21,7 @@ from recovery_kit import manifest
 from recovery_kit._keep import read_json, write_json
 from recovery_kit.dedup import dedup
 from recovery_kit.judge import FailOn, judge
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 from recovery_kit.purge import kept, mark
 from recovery_kit.reconcile import reconcile
 from recovery_kit.replay import Replay, replayed

@@ -17,7 +17,7 @@ from recovery_kit.errors import IdentityError, IncompleteReplay
 from recovery_kit.sources.window import Window
 
 if TYPE_CHECKING:
-    from recovery_kit.payload.reader import Read
+    from recovery_kit.payload.messages import Read
     from recovery_kit.sources.span import Span
 
 VERDICTS = ("timed out", "raced", "truncated", "compacted", "complete")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from recovery_kit.errors import IdentityError
-from recovery_kit.payload.reader import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Read
+from recovery_kit.payload.messages import REJECT_SCHEMA, TOMBSTONE_SCHEMA, Read
 from recovery_kit.sources import memory
 from recovery_kit.sources.coverage import Coverage
 from recovery_kit.sources.span import Span

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from recovery_kit.errors import LogTooLarge
 
 if TYPE_CHECKING:
-    from recovery_kit.payload.reader import Read
+    from recovery_kit.payload.messages import Read
     from recovery_kit.sources.span import Span
 
 AFTER = 1.3

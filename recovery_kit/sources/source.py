@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from recovery_kit._threads import in_order
 
 if TYPE_CHECKING:
-    from recovery_kit.payload.reader import Messages, Read, Reader
+    from recovery_kit.payload.messages import Messages, Read
+    from recovery_kit.payload.reader import Reader
     from recovery_kit.sources.coverage import Coverage
     from recovery_kit.sources.span import Span
 

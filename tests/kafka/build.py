@@ -13,7 +13,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from recovery_kit.kafka.batches import Fetch, split
 from recovery_kit.kafka.deliver import decode, take
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 from recovery_kit.sources.span import Tally
 from tests.messages import NOON
 

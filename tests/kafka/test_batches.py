@@ -20,7 +20,7 @@ from kafka.record import MemoryRecords
 
 from recovery_kit.errors import CorruptLog, KafkaError
 from recovery_kit.kafka.batches import Fetch
-from recovery_kit.payload.reader import Headers, Messages
+from recovery_kit.payload.messages import Headers, Messages
 from recovery_kit.sources.span import Tally
 from tests.kafka.build import (
     ABORT,

@@ -16,7 +16,7 @@ from recovery_kit.errors import KafkaError
 from recovery_kit.kafka import log, wire
 from recovery_kit.kafka.deliver import decode
 from recovery_kit.kafka.log import Bounds, look
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 from recovery_kit.sandbox import Kafka
 from recovery_kit.sources.span import Span, Tally
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from recovery_kit.payload import reader
 from recovery_kit.payload.exact import Reject, read_message
-from recovery_kit.payload.reader import Messages, Reader
+from recovery_kit.payload.messages import Messages
+from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
 from tests.guarded import Guarded
 from tests.messages import NOON, pack

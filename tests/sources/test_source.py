@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.errors import CorruptLog, IdentityError, IncompleteReplay, KafkaError
-from recovery_kit.payload.reader import Messages
+from recovery_kit.payload.messages import Messages
 from recovery_kit.replay import Replay, replayed
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.source import Chunk

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the same as in _HOMES, for type checkers and editors
     from recovery_kit.replay import Replay, replay
     from recovery_kit.schema import EventSchema
     from recovery_kit.steps import Run, open_run
-    from recovery_kit.tables import read_processed, read_totals
+    from recovery_kit.tables.given import read_processed, read_totals
     from recovery_kit.totals import Totals, totals
 
 __all__ = [
@@ -56,7 +56,7 @@ _HOMES = {
     "replay": ("Replay", "replay"),
     "schema": ("EventSchema",),
     "steps": ("Run", "open_run"),
-    "tables": ("read_processed", "read_totals"),
+    "tables.given": ("read_processed", "read_totals"),
     "totals": ("Totals", "totals"),
 }
 

@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns, _decimals
-from recovery_kit._arrow import column, texts, values
 from recovery_kit._show import Facts, html_card, number, shorten, text_card
 from recovery_kit.errors import (
     ConflictError,
@@ -20,7 +18,9 @@ from recovery_kit.errors import (
     TableError,
     did_you_mean,
 )
-from recovery_kit.repeats import repeated
+from recovery_kit.tables import columns, decimals
+from recovery_kit.tables.arrow import column, texts, values
+from recovery_kit.tables.repeats import repeated
 
 ON_CONFLICT = ("first", "last", "reject", "raise")
 
@@ -51,7 +51,7 @@ class Dedup:
         first.
     """
 
-    kept: _columns.Kept
+    kept: columns.Kept
     redelivered: Any
     conflicts: Any
     on_conflict: str
@@ -71,13 +71,13 @@ class Dedup:
         return text_card("Dedup", self._facts(), self._notes())
 
     def _repr_html_(self) -> str:
-        from recovery_kit import _frames
+        from recovery_kit.tables import frames
 
-        conflicts, back = _frames.opened(self.conflicts, what="conflicts")
+        conflicts, back = frames.opened(self.conflicts, what="conflicts")
         dearest = back(
-            _frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect")
+            frames.by_size(conflicts, "worth", "event_id").drop("topic", "chosen_effect")
         )
-        tables = _frames.shown("Conflicting copies, those worth most first", dearest)
+        tables = frames.shown("Conflicting copies, those worth most first", dearest)
         return html_card("Dedup", self._facts(), tables, self._notes())
 
     def _facts(self) -> Facts:
@@ -92,7 +92,7 @@ class Dedup:
     def _notes(self) -> list[str]:
         if not self.counts["conflicting"]:
             return []
-        conflicts, _ = _columns.entered(self.conflicts, what="conflicts")
+        conflicts, _ = columns.entered(self.conflicts, what="conflicts")
         ids = pc.count_distinct(conflicts["event_id"]).as_py()
         choice = (
             "no copy was chosen"
@@ -149,11 +149,11 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
         raise ParameterError(
             f"on_conflict is {on_conflict!r}; expected one of {', '.join(ON_CONFLICT)}.{near}"
         )
-    given = _columns.Kept.whole(events, what="events")
-    _columns.require(given.table, _columns.EVENT_KINDS, what="events")
+    given = columns.Kept.whole(events, what="events")
+    columns.require(given.table, columns.EVENT_KINDS, what="events")
     scale = given.table.schema.field("effect").type.scale
     most = given.largest_effect()
-    _decimals.guard(most, 2, scale=scale, what="effect")
+    decimals.guard(most, 2, scale=scale, what="effect")
     _check_places(given.table)
 
     rows, copies, ids = _copies(given)
@@ -172,7 +172,7 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     if counts["events"] != sum(counts[name] for name in ("unique", "redelivered", "conflicting")):
         raise IdentityError(f"events = unique + redelivered + conflicting does not hold: {counts}")
     redelivered, conflicts = (
-        _columns.of_arrow(table, given.form) for table in (redelivered, conflicts)
+        columns.of_arrow(table, given.form) for table in (redelivered, conflicts)
     )
     return Dedup(kept, redelivered, conflicts, on_conflict, counts)
 
@@ -195,7 +195,7 @@ class _Judged(NamedTuple):
     """The rows, those of an id together, the first delivery first."""
 
 
-def _copies(given: _columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
+def _copies(given: columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
     """Every copy of every id that stands more than once, few as a rule: rows, ascending, copies,
     and numbers for their ids.
     """
@@ -247,8 +247,8 @@ def _numbers(table: pa.Table, name: str, *, ranked: bool = False) -> np.ndarray:
     """A column's cells as numbers: the same for the same value and, ``ranked``, in the values'
     order.
     """
-    numbers, distinct = _columns.numbered(table[name])
-    return _columns.ranks(distinct)[numbers] if ranked else numbers
+    numbers, distinct = columns.numbered(table[name])
+    return columns.ranks(distinct)[numbers] if ranked else numbers
 
 
 def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
@@ -256,15 +256,15 @@ def _conflicts(copies: pa.Table, judged: _Judged, scale: int) -> pa.Table:
     names = copies.select(["event_id"]).take(column(rows))
     rows = rows[np.argsort(_numbers(names, "event_id", ranked=True), kind="stable")]
     chosen = judged.chosen[rows]
-    effects = _decimals.words(copies["effect"], scale)
+    effects = decimals.words(copies["effect"], scale)
     chosen_effects = np.where(
         (chosen >= 0)[:, None], effects[chosen] if len(effects) else effects, 0
     )
     table = copies.take(column(rows))
     table = table.append_column("verdict", _VERDICTS.take(column(judged.verdict[rows])))
-    table = table.append_column("chosen_effect", _decimals.decimals(chosen_effects, scale))
+    table = table.append_column("chosen_effect", decimals.decimals(chosen_effects, scale))
     return table.append_column(
-        "worth", _decimals.decimals(_decimals.minus(effects[rows], chosen_effects), scale)
+        "worth", decimals.decimals(decimals.minus(effects[rows], chosen_effects), scale)
     )
 
 

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recovery_kit import _decimals, _frames, _show, errors, manifest
-from recovery_kit._arrow import to_pandas
+from recovery_kit import _show, errors, manifest
 from recovery_kit._keep import read_json
 from recovery_kit.errors import ParameterError, RunError
 from recovery_kit.purge import is_run
+from recovery_kit.tables import decimals, frames
+from recovery_kit.tables.arrow import to_pandas
 
 if TYPE_CHECKING:
     import polars as pl
@@ -316,7 +317,7 @@ def _changes(before: pa.Table, now: pa.Table, kind: pa.DataType) -> pa.Table:
     )
     place = pl.col("change").replace_strict({name: at for at, name in enumerate(CHANGES)})
     ordered = placed.sort(place, "size", "key", descending=[False, True, False])
-    return _frames.plain(ordered.select("key", "change", "before", "now", "moved").to_arrow())
+    return frames.plain(ordered.select("key", "change", "before", "now", "moved").to_arrow())
 
 
 def _runs(rows: list[dict[str, Any]]) -> pa.Table:
@@ -340,7 +341,7 @@ def _runs(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _money_type(scales: Iterable[int]) -> pa.DataType:
-    return pa.decimal128(_decimals.DIGITS, max(scales, default=2))
+    return pa.decimal128(decimals.DIGITS, max(scales, default=2))
 
 
 def _notes(whole: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]) -> Iterable[str]:

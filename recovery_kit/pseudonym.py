@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recovery_kit._arrow import to_pandas
 from recovery_kit._keep import write_whole
 from recovery_kit.errors import IdentityError, ParameterError, TableError, did_you_mean
+from recovery_kit.tables.arrow import to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit import _decimals, _frames
 from recovery_kit._show import Facts, html_card, shorten, text_card
 from recovery_kit.errors import IdentityError, ParameterError
-from recovery_kit.tables import read_totals
+from recovery_kit.tables import decimals, frames
+from recovery_kit.tables.given import read_totals
 from recovery_kit.totals import Totals
 
 if TYPE_CHECKING:
-    from recovery_kit._frames import Table
+    from recovery_kit.tables.frames import Table
 
 STATUSES = (
     "matched",
@@ -72,14 +72,14 @@ class Reconciliation:
         """The rows to look at, largest absolute difference first: all but matched ones and those
         that would match.
         """
-        table, back = _frames.opened(self.table, what="table")
+        table, back = frames.opened(self.table, what="table")
         return back(_divergent(table, self.tolerance))
 
     def __repr__(self) -> str:
         return text_card(self._title(), self._facts(), self._notes())
 
     def _repr_html_(self) -> str:
-        tables = _frames.shown("Divergences, largest first", self.divergences)
+        tables = frames.shown("Divergences, largest first", self.divergences)
         return html_card(self._title(), self._facts(), tables, self._notes())
 
     def _title(self) -> str:
@@ -172,8 +172,8 @@ def reconcile(
     if expected is None:
         return _not_compared(totals, allowed, verdict)
     given = read_totals(expected, what="expected")
-    theirs, _ = _frames.opened(given, what="expected")
-    ours, back = _frames.opened(totals.table, what="totals")
+    theirs, _ = frames.opened(given, what="expected")
+    ours, back = frames.opened(totals.table, what="totals")
     counters = [name for name in COUNTERS if name in given.column_names]
     scale = _common_scale(ours, theirs)
     limit, whole = _at_scale(allowed, scale), verdict in (None, "complete")
@@ -188,7 +188,7 @@ def reconcile(
 
 def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reconciliation:
     """The recovered totals in a reconciliation's form, with nothing beside them."""
-    ours, back = _frames.opened(totals.table, what="totals")
+    ours, back = frames.opened(totals.table, what="totals")
     nothing = nw.when(nw.col("key").is_null()).then(nw.col("total"))  # no key is null
     columns = {"expected": nothing, "recovered": nw.col("total"), "difference": nothing}
     table = ours.select("key", **columns, status=nw.lit("not compared")).collect("polars")
@@ -227,8 +227,8 @@ def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
     Cut to the scale, which changes no comparison, for differences are multiples of it.
     """
     context = Context(prec=120, rounding=ROUND_FLOOR)
-    most = Decimal(10**_decimals.DIGITS - 1).scaleb(-scale, context)
-    return _frames.exactly(
+    most = Decimal(10**decimals.DIGITS - 1).scaleb(-scale, context)
+    return frames.exactly(
         min(allowed, most).quantize(Decimal(1).scaleb(-scale), context=context), scale
     )
 
@@ -243,23 +243,23 @@ def _common_scale(ours: Table, theirs: Table) -> int:
     for side in (ours, theirs):
         schema = side.collect_schema()
         amounts = [name for name in ("total", "added", "subtracted") if name in schema]
-        scale = max(scale, *(_frames.scale_of(schema, name) for name in amounts))
+        scale = max(scale, *(frames.scale_of(schema, name) for name in amounts))
         ends = {
             f"{end} {name}": getattr(nw.col(name), end)()
             for name in amounts
             for end in ("min", "max")
         }
-        found = _frames.measured(side, ("key",), what="totals", **ends)
+        found = frames.measured(side, ("key",), what="totals", **ends)
         rows += found.pop("rows")
         extremes += found.values()
-    _decimals.guard(_decimals.largest(extremes), rows, scale=scale, what="expected and recovered")
+    decimals.guard(decimals.largest(extremes), rows, scale=scale, what="expected and recovered")
     return scale
 
 
 def _compared(
     ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool
 ) -> Table:
-    exact = nw.Decimal(_decimals.DIGITS, scale)
+    exact = nw.Decimal(decimals.DIGITS, scale)
     kinds = {name: nw.Int64() if name == "events" else exact for name in counters}
     left = ours.select(
         "key",
@@ -273,7 +273,7 @@ def _compared(
     )
     joined = left.join(right, left_on="key", right_on="expected_key", how="full")
 
-    expected, recovered, zero = nw.col("expected"), nw.col("recovered"), _frames.exactly(0, scale)
+    expected, recovered, zero = nw.col("expected"), nw.col("recovered"), frames.exactly(0, scale)
     beyond = {"total": (expected - recovered).abs() > limit}
     for name in counters:
         gap = (nw.col(f"expected_{name}") - nw.col(name)).abs()
@@ -314,14 +314,12 @@ def _divergent(table: Table, allowed: Decimal) -> Table:
     """The rows to look at: all but the matched, and of the indeterminate those that differ."""
     schema = table.collect_schema()
     status = nw.col("status")
-    differs = nw.col("difference").abs() > _at_scale(
-        allowed, _frames.scale_of(schema, "difference")
-    )
+    differs = nw.col("difference").abs() > _at_scale(allowed, frames.scale_of(schema, "difference"))
     if "differs" in schema:
         differs = differs | (nw.col("differs") != "")
     settled = status.is_in(["matched", "not compared"])
     look = table.filter(~settled & ((status != "indeterminate") | differs))
-    return _frames.by_size(look, "difference", "key")
+    return frames.by_size(look, "difference", "key")
 
 
 def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
@@ -352,10 +350,10 @@ def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
 def _check_identity(summary: Mapping[str, Any], ours: Table, theirs: Table, scale: int) -> None:
     """Hold the joined table against sums of each side on its own."""
     recovered, expected = (
-        _decimals.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale)
+        decimals.unscaled(side.select(nw.col("total").sum()).collect("polars").item(), scale)
         for side in (ours, theirs)
     )
-    if _decimals.unscaled(summary["net_difference"], scale) != expected - recovered:
+    if decimals.unscaled(summary["net_difference"], scale) != expected - recovered:
         raise IdentityError(
             f"the differences sum to {summary['net_difference']}, not to expected - recovered"
         )

@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from recovery_kit import _show, kernels
-from recovery_kit._arrow import Frame
 from recovery_kit._loading import ahead, loading
 from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
@@ -21,6 +20,7 @@ from recovery_kit.sources.gather import Gather
 from recovery_kit.sources.progress import Progress
 from recovery_kit.sources.source import Source, look_ahead, read
 from recovery_kit.sources.window import Moment, Window, window
+from recovery_kit.tables.arrow import Frame
 
 _ALWAYS = ("partition", "start", "end", "position", "delivered", "events")
 

@@ -16,8 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recovery_kit._arrow import to_pandas
-from recovery_kit._columns import Kept
 from recovery_kit._keep import plain, write_csv, write_frame
 from recovery_kit._keep import read_json as read_json
 from recovery_kit._keep import write_json as write_json
@@ -30,7 +28,9 @@ from recovery_kit.replay import Replay, replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
 from recovery_kit.sources.window import Window
-from recovery_kit.tables import read_processed, read_totals
+from recovery_kit.tables.arrow import to_pandas
+from recovery_kit.tables.columns import Kept
+from recovery_kit.tables.given import read_processed, read_totals
 
 if TYPE_CHECKING:
     from recovery_kit.explain import Diagnosis

@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns, _decimals
-from recovery_kit._arrow import column, values
 from recovery_kit._show import Facts, html_card, text_card
 from recovery_kit.dedup import Dedup
 from recovery_kit.errors import TableError
 from recovery_kit.kernels import address, load
-from recovery_kit.repeats import repeated
+from recovery_kit.tables import columns, decimals
+from recovery_kit.tables.arrow import column, values
+from recovery_kit.tables.repeats import repeated
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Totals(_columns.WorkedOut):
+class Totals(columns.WorkedOut):
     """What each key's total must be.
 
     Attributes
@@ -40,16 +40,16 @@ class Totals(_columns.WorkedOut):
         return text_card("Totals", self._facts())
 
     def _repr_html_(self) -> str:
-        from recovery_kit import _frames
+        from recovery_kit.tables import frames
 
         return html_card(
-            "Totals", self._facts(), _frames.shown("Recovered totals, by key", self.table)
+            "Totals", self._facts(), frames.shown("Recovered totals, by key", self.table)
         )
 
     def _facts(self) -> Facts:
         import pandas as pd
 
-        table, _ = _columns.entered(self.table, what="totals")
+        table, _ = columns.entered(self.table, what="totals")
         amounts = (
             ("opening", "added", "subtracted", "total")
             if self.opening
@@ -98,37 +98,37 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     To total every delivery as it came, duplicates and all, as a consumer without dedup would, leave
     the column ``event_id`` out.
     """
-    kept = unique.kept if isinstance(unique, Dedup) else _columns.Kept.whole(unique, what="unique")
+    kept = unique.kept if isinstance(unique, Dedup) else columns.Kept.whole(unique, what="unique")
     needs = ("effect", "key", "time")
-    _columns.require(kept.table, needs, what="unique")
+    columns.require(kept.table, needs, what="unique")
     if "event_id" in kept.table.column_names and not isinstance(unique, Dedup):
-        _columns.require(kept.table, ("event_id",), what="unique")
+        columns.require(kept.table, ("event_id",), what="unique")
         _require_once(kept.table["event_id"])
     start, scale = None, kept.table.schema.field("effect").type.scale
     rows, most = len(kept), [kept.largest_effect()]
     if opening is not None:
-        from recovery_kit.tables import read_totals
+        from recovery_kit.tables.given import read_totals
 
         start = read_totals(opening, what="opening").select(["key", "total"])
         scale = max(scale, start["total"].type.scale)
         rows, most = rows + len(start), [*most, *pc.min_max(start["total"]).as_py().values()]
-    _decimals.guard(_decimals.largest(most), rows, scale=scale, what="totals")
+    decimals.guard(decimals.largest(most), rows, scale=scale, what="totals")
     table = _with_opening(*_moved(kept, scale), start, scale, kept.table.schema.field("time").type)
-    return Totals(_columns.of_arrow(table, kept.form), opening is not None)
+    return Totals(columns.of_arrow(table, kept.form), opening is not None)
 
 
-def _moved(kept: _columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
+def _moved(kept: columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:
     """What the events did to each key: the keys that have events, and their rows as `kernels.tally`
     fills them.
     """
     table = kept.table.select(["effect", "key", "time"])
-    numbers, keys = _columns.codes(table["key"])
+    numbers, keys = columns.codes(table["key"])
     sums = np.zeros((len(keys), 7), np.int64)
     coded = pa.chunked_array([column(chunk) for chunk in numbers], pa.int32())
     start = 0
     for batch in table.set_column(1, "key", coded).to_batches():
         effects, times = (
-            _decimals.words(batch["effect"], scale),
+            decimals.words(batch["effect"], scale),
             values(batch["time"].view(pa.int64())),
         )
         first, behind = np.searchsorted(kept.dropped, (start, start + len(batch)))
@@ -158,16 +158,16 @@ def _with_opening(
         keys = pa.concat_arrays([keys, new])
         sums = np.concatenate([sums, np.zeros((len(new), 7), np.int64)])
         opening = np.zeros((len(keys), 2), np.int64)
-        opening[at] = _decimals.words(start["total"], scale)
+        opening[at] = decimals.words(start["total"], scale)
     change, added, events = sums[:, 0:2], sums[:, 2:4], sums[:, _EVENTS]
     table = pa.table(
         {
             "key": keys,
-            "opening": _decimals.decimals(opening, scale),
-            "total": _decimals.decimals(_decimals.plus(opening, change), scale),
+            "opening": decimals.decimals(opening, scale),
+            "total": decimals.decimals(decimals.plus(opening, change), scale),
             "events": column(events),
-            "added": _decimals.decimals(added, scale),
-            "subtracted": _decimals.decimals(_decimals.minus(added, change), scale),
+            "added": decimals.decimals(added, scale),
+            "subtracted": decimals.decimals(decimals.minus(added, change), scale),
             "first": column(sums[:, _FIRST], events > 0).cast(time),
             "last": column(sums[:, _LAST], events > 0).cast(time),
         }

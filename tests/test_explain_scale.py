@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._decimals import decimals
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.explain import explain
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.schema import EventSchema
+from recovery_kit.tables.decimals import decimals
 from recovery_kit.totals import totals
 from tests.events import NOON, rows
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import ParameterError, TableError
 from recovery_kit.payload.messages import REJECT_SCHEMA, TOMBSTONE_SCHEMA
 from recovery_kit.pseudonym import (
@@ -27,7 +26,8 @@ from recovery_kit.replay import Replay
 from recovery_kit.schema import EventSchema
 from recovery_kit.settings import Settings
 from recovery_kit.sources.window import Window
-from recovery_kit.tables import read_totals
+from recovery_kit.tables.arrow import to_pandas
+from recovery_kit.tables.given import read_totals
 from tests.events import FORMS, events
 
 SECRET = "a secret of at least sixteen"

@@ -42,7 +42,7 @@ def polars(frame: Any, *columns: str) -> pl.DataFrame:
 
 def processed(source: Any) -> pl.DataFrame:
     """What a system processed, in any form that `tables.read_processed` takes."""
-    from recovery_kit.tables import read_processed
+    from recovery_kit.tables.given import read_processed
 
     return polars(read_processed(source))
 

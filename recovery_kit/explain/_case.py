@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit import _columns, _decimals, _frames
-from recovery_kit._arrow import column, values
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 from recovery_kit.explain._arrays import Ints, arrivals, ranked, wrapped
 from recovery_kit.explain._events import EVENT, Events, needed
 from recovery_kit.explain._ids import span
 from recovery_kit.explain._tracks import Track, track
+from recovery_kit.tables import columns, decimals, frames
+from recovery_kit.tables.arrow import column, values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,7 +58,7 @@ class Case:
     @cached_property
     def difference(self) -> list[int]:
         """Expected - recovered by key, exactly."""
-        return [_decimals.unscaled(d, self.scale) for d in self.keys["difference"].to_list()]
+        return [decimals.unscaled(d, self.scale) for d in self.keys["difference"].to_list()]
 
     @cached_property
     def left(self) -> Ints:
@@ -210,7 +210,7 @@ def open_case(r: Any, d: Any) -> Case:
 
     table = _polars(r.table, ("key", "difference", "status"), "reconciliation")
     events = Events.of(d.kept, what="unique")
-    copies = Events.of(_columns.Kept.whole(d.redelivered, what="redelivered"), what="redelivered")
+    copies = Events.of(columns.Kept.whole(d.redelivered, what="redelivered"), what="redelivered")
     conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
     keys = (
         table.sort("key")
@@ -225,8 +225,8 @@ def open_case(r: Any, d: Any) -> Case:
         .join(keys.select("key", "code"), on="key", how="left")
         .sort("topic", "partition", "offset")
     )
-    scale = max(decimals(table, "difference"), events.kept.table.schema.field("effect").type.scale)
-    case = Case(keys, events, copies, conflicts, scale, _decimals.unscaled(r.tolerance, scale))
+    scale = max(scale_of(table, "difference"), events.kept.table.schema.field("effect").type.scale)
+    case = Case(keys, events, copies, conflicts, scale, decimals.unscaled(r.tolerance, scale))
     if (strange := np.flatnonzero(case.code < 0)).size:
         raise TableError(
             f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the "
@@ -236,15 +236,15 @@ def open_case(r: Any, d: Any) -> Case:
 
 
 def _polars(frame: Any, names: tuple[str, ...], what: str) -> pl.DataFrame:
-    table, _ = _columns.entered(frame, what=what)
+    table, _ = columns.entered(frame, what=what)
     needed(table, names, what=what)
     made: pl.DataFrame = nw.to_native(
-        _frames.opened(table.select(names), what=what)[0].collect("polars")
+        frames.opened(table.select(names), what=what)[0].collect("polars")
     )
     return made
 
 
-def decimals(frame: pl.DataFrame, name: str) -> int:
+def scale_of(frame: pl.DataFrame, name: str) -> int:
     """Decimal places of a column of exact amounts."""
     import polars as pl
 

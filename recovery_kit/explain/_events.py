@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit import _columns, _decimals
-from recovery_kit._arrow import values
 from recovery_kit.errors import TableError
 from recovery_kit.explain._arrays import Ints, ranked
+from recovery_kit.tables import columns, decimals
+from recovery_kit.tables.arrow import values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,20 +37,20 @@ class Events:
         Topic, partition, first row and row after the last, of each partition that has events.
     """
 
-    kept: _columns.Kept
+    kept: columns.Kept
     at: Ints
     places: list[tuple[str, int, int, int]]
 
     @classmethod
-    def of(cls, kept: _columns.Kept, *, what: str) -> Events:
+    def of(cls, kept: columns.Kept, *, what: str) -> Events:
         """The events of a table; a TableError where it lacks a column."""
         needed(kept.table, EVENT, what=what)
         kept = replace(kept, table=kept.table.select(EVENT))
         at = np.delete(np.arange(len(kept.table)), kept.dropped)
-        topic, topics = _columns.numbered(kept.table["topic"])
+        topic, topics = columns.numbered(kept.table["topic"])
         topic, partition = topic[at], _whole(kept.table["partition"])[at]
         least, most = int(partition.min(initial=0)), int(partition.max(initial=0))
-        place = _columns.ranks(topics)[topic] * (most - least + 1) + (partition - least)
+        place = columns.ranks(topics)[topic] * (most - least + 1) + (partition - least)
         order = ranked(place, len(topics) * (most - least + 1))
         place, offset = place[order], _whole(kept.table["offset"])[at[order]]
         if ((place[1:] == place[:-1]) & (offset[1:] < offset[:-1])).any():
@@ -84,12 +84,12 @@ class Events:
 
         There may be more of them than occur.
         """
-        numbers, distinct = _columns.numbered(self.kept.table[name])
+        numbers, distinct = columns.numbered(self.kept.table[name])
         return numbers[self.at].astype(np.int64), distinct
 
     def effects(self, scale: int) -> tuple[Ints, Ints]:
         """The effects as whole numbers of 10**-scale: their low halves, and their high ones."""
-        low, high = _decimals.words(self.kept.table["effect"], scale).T
+        low, high = decimals.words(self.kept.table["effect"], scale).T
         return low[self.at], high[self.at]
 
     @cached_property

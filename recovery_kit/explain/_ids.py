@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit._arrow import values
 from recovery_kit.explain._arrays import Ints
 from recovery_kit.explain._events import Events
 from recovery_kit.kernels import address, load
+from recovery_kit.tables.arrow import values
 
 if TYPE_CHECKING:
     import polars as pl

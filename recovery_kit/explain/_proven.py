@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit import _columns, _decimals
-from recovery_kit._arrow import column
-from recovery_kit._sources import load
 from recovery_kit.explain._arrays import Bools, Ints, whole
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._ids import found
-from recovery_kit.tables import read_processed
+from recovery_kit.tables import columns, decimals
+from recovery_kit.tables.arrow import column
+from recovery_kit.tables.files import load
+from recovery_kit.tables.given import read_processed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +47,7 @@ def read(source: Any) -> pa.Table:
         import polars as pl
 
         key = raw.table["key"]
-        if not _columns.is_text(key.type):
+        if not columns.is_text(key.type):
             key = pl.Series(key).cast(pl.String).to_arrow()
         table = table.append_column("key", key.cast(pa.large_string()))
     return table
@@ -60,7 +60,7 @@ def prove(case: Case, listed: pa.Table) -> Proof:
     import polars as pl
 
     with_effects, with_keys = "effect" in listed.column_names, "key" in listed.column_names
-    exact = pl.Decimal(_decimals.DIGITS, case.scale)
+    exact = pl.Decimal(decimals.DIGITS, case.scale)
     rows, lines = _sieve(case, listed)
     log = case.events.frame(rows, "event_id", "key", "type", "effect").with_columns(
         pl.col("effect").cast(exact), row=pl.Series(rows, dtype=pl.UInt32), code=case.code[rows]
@@ -114,7 +114,7 @@ def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
         sound &= case.coded(listed["key"]) == np.append(case.code, -1)[row]
     if "effect" in listed.column_names:
         for told, true in zip(
-            _decimals.words(listed["effect"], case.scale).T, case.effects, strict=True
+            decimals.words(listed["effect"], case.scale).T, case.effects, strict=True
         ):
             sound &= told == np.append(true, 0)[row]
     off = np.ones(len(case.events), bool)
@@ -238,7 +238,7 @@ def _wholes(amounts: pl.Series) -> Any:
     As Python's own where they may not fit 64 bits, signs and all.
     """
     array = amounts.to_arrow()
-    low, high = _decimals.words(array, array.type.scale).T
+    low, high = decimals.words(array, array.type.scale).T
     if (high == low >> 62).all():
         return low
     return np.array([whole(*halves) for halves in zip(low, high, strict=True)], object)

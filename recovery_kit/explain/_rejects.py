@@ -6,10 +6,10 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from recovery_kit import _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._tables import decimal
+from recovery_kit.tables import frames
 
 _NUMBER = re.compile(rb"-?\d{1,28}(?:\.\d{1,18})?")
 
@@ -27,7 +27,7 @@ def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
     for key, amount in left.items():
         wanted.setdefault(decimal(abs(amount), case.scale), []).append(key)
     found: dict[int, list[str]] = {}
-    table, _ = _frames.opened(replay.rejects, what="rejects")
+    table, _ = frames.opened(replay.rejects, what="rejects")
     columns = ("topic", "partition", "offset", "reason", "key", "value")
     for topic, partition, offset, reason, own, value in (
         table.select(*columns).collect("polars").iter_rows()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recovery_kit import _decimals
 from recovery_kit._show import number, shorten
 from recovery_kit.explain import _runs
 from recovery_kit.explain._arrays import Bools, Ints
-from recovery_kit.explain._case import Case, decimals
+from recovery_kit.explain._case import Case, scale_of
 from recovery_kit.explain._single import Finding, Part
 from recovery_kit.explain._tables import Incident, Row, decimal, plain
 from recovery_kit.explain._window import MISSED, Cause, Window, claims, settle
+from recovery_kit.tables import decimals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,7 +127,7 @@ def _shared(
 ) -> list[Row]:
     made = []
     for row in _grouped(frame.select(*_GROUPED), ["code"]).iter_rows(named=True):
-        total = _decimals.unscaled(row["effect"], case.scale) * cause.up
+        total = decimals.unscaled(row["effect"], case.scale) * cause.up
         if row["code"] in wanted and total % cause.down == 0:
             made.append(
                 _row(
@@ -154,7 +154,7 @@ def _grouped(frame: pl.DataFrame, by: list[str], *more: pl.Expr) -> pl.DataFrame
         for n in ("topic", "partition")
     ]
     return frame.group_by(by, maintain_order=True).agg(
-        pl.col("effect").cast(pl.Decimal(_decimals.DIGITS, decimals(frame, "effect"))).sum(),
+        pl.col("effect").cast(pl.Decimal(decimals.DIGITS, scale_of(frame, "effect"))).sum(),
         pl.len().alias("events"), pl.col("event_id").head(IDS).alias("event_ids"), *one,
         pl.col("time").min().alias("first"), pl.col("time").max().alias("last"), *more,
     )  # fmt: skip
@@ -271,7 +271,7 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
     grouped = _grouped(frame, ["code", "cause", "incident"], pl.col("detail").first())
     rows = []
     for row in grouped.iter_rows(named=True):
-        amount, number_ = _decimals.unscaled(row["effect"], case.scale), row["incident"]
+        amount, number_ = decimals.unscaled(row["effect"], case.scale), row["incident"]
         evidence = (
             row["detail"]
             if row["events"] == 1
@@ -304,7 +304,7 @@ def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> l
     """
     amounts: dict[int, list[str]] = {}
     for event_id, amount in strangers.iter_rows():
-        amounts.setdefault(_decimals.unscaled(amount, case.scale), []).append(event_id)
+        amounts.setdefault(decimals.unscaled(amount, case.scale), []).append(event_id)
     keys: dict[int, list[int]] = {}
     for key, amount in left.items():
         keys.setdefault(amount, []).append(key)

@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recovery_kit import _decimals
 from recovery_kit.explain._arrays import Bools, Ints, ranked, whole, wrapped
 from recovery_kit.explain._case import Case
 from recovery_kit.explain._chance import DECOYS, Decoys, Hit, among
 from recovery_kit.explain._window import CAUSES, TWICE, Cause, State
+from recovery_kit.tables import decimals
 
 FALSE = 0.02
 """Expected part of false ones among the matches that are believed."""
@@ -327,7 +327,7 @@ def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
     conflicts = case.conflicts.with_row_index("row")
     if not len(conflicts):
         return {}
-    amounts = [_decimals.unscaled(amount, case.scale) for amount in case.conflicts["effect"]]
+    amounts = [decimals.unscaled(amount, case.scale) for amount in case.conflicts["effect"]]
     chosen = {
         event: (code, amounts[row])
         for event, code, row in conflicts.filter(pl.col("verdict") == "chosen")

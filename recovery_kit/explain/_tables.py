@@ -11,10 +11,10 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit import _decimals
 from recovery_kit._show import number
 from recovery_kit.explain._case import Case
 from recovery_kit.explain.diagnosis import GRADES, Diagnosis
+from recovery_kit.tables import decimals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,7 +74,7 @@ def diagnosis(
     """Both tables, sorted, in the form that ``back`` gives, and what they come to."""
     import polars as pl
 
-    exact = pl.Decimal(_decimals.DIGITS, case.scale)
+    exact = pl.Decimal(decimals.DIGITS, case.scale)
     names, gaps = case.keys["key"], case.difference
     time = case.events.frame(np.empty(0, np.int64), "time").schema["time"]
     rows = sorted(
@@ -198,4 +198,4 @@ def _summary(
 
 
 def _sum(case: Case, *amounts: Decimal) -> Decimal:
-    return decimal(sum(_decimals.unscaled(a, case.scale) for a in amounts), case.scale)
+    return decimal(sum(decimals.unscaled(a, case.scale) for a in amounts), case.scale)

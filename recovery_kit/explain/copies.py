@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit import _decimals, _frames
+from recovery_kit.tables import decimals, frames
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -32,12 +32,12 @@ def copies(d: Dedup, key: str) -> Any:
     """
     import polars as pl
 
-    unique, back = _frames.opened(d.unique, what="unique")
+    unique, back = frames.opened(d.unique, what="unique")
     chosen = _of(unique, key).with_columns(verdict=pl.lit("chosen"))
-    redelivered = _of(_frames.opened(d.redelivered, what="redelivered")[0], key).with_columns(
+    redelivered = _of(frames.opened(d.redelivered, what="redelivered")[0], key).with_columns(
         verdict=pl.lit("redelivered")
     )
-    conflicts = _of(_frames.opened(d.conflicts, what="conflicts")[0], key).filter(
+    conflicts = _of(frames.opened(d.conflicts, what="conflicts")[0], key).filter(
         pl.col("verdict") == "conflicting"
     )
     made = pl.concat([frame.select(COLUMNS) for frame in (chosen, redelivered, conflicts)])
@@ -47,7 +47,7 @@ def copies(d: Dedup, key: str) -> Any:
         .then("effect")
         .otherwise(pl.lit(0).cast(made.schema["effect"]))
     )
-    wide = pl.Decimal(_decimals.DIGITS, getattr(made.schema["effect"], "scale", 0))
+    wide = pl.Decimal(decimals.DIGITS, getattr(made.schema["effect"], "scale", 0))
     return back(nw.from_native(made.with_columns(running=moves.cast(wide).cum_sum()).lazy()))
 
 

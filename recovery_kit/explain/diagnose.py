@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recovery_kit import _decimals, _frames
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain import _proven, _rejects, _rows, _tables
 from recovery_kit.explain._case import Case, open_case
 from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.explain.diagnosis import Diagnosis
+from recovery_kit.tables import decimals, frames
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -91,7 +91,7 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
         and "effect" in listed.column_names
         and (finer := listed["effect"].type.scale) > case.scale
     ):
-        case = replace(case, scale=finer, slack=_decimals.unscaled(r.tolerance, finer))
+        case = replace(case, scale=finer, slack=decimals.unscaled(r.tolerance, finer))
     _guard(case)
     notes: list[str] = []
     if listed is None:
@@ -101,21 +101,16 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
     return _tables.diagnosis(
-        case, rows, incidents, notes, _frames.opened(r.table, what="reconciliation")[1]
+        case, rows, incidents, notes, frames.opened(r.table, what="reconciliation")[1]
     )
 
 
 def _guard(case: Case) -> None:
-    most = _decimals.largest(
-        [*case.keys["difference"].to_list(), case.events.kept.largest_effect()]
-    )
-    if (
-        _decimals.unscaled(most, case.scale) * 1000 * max(len(case.events), 1)
-        >= 10**_decimals.DIGITS
-    ):
+    most = decimals.largest([*case.keys["difference"].to_list(), case.events.kept.largest_effect()])
+    if decimals.unscaled(most, case.scale) * 1000 * max(len(case.events), 1) >= 10**decimals.DIGITS:
         raise AmountError(
             f"amounts of up to {most:f} with {case.scale} decimals are too large to be set against "
-            f"each other, a thousandfold, in {_decimals.DIGITS} digits. Look for a wrong amount, "
+            f"each other, a thousandfold, in {decimals.DIGITS} digits. Look for a wrong amount, "
             "or take fewer decimals"
         )
 
@@ -216,7 +211,7 @@ def _beyond_the_list(
     rest = [Decimal(left.get(k, 0)).scaleb(-case.scale, context) for k in range(len(case.keys))]
     applied = np.ones(len(case.events), bool)
     applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
-    kind = pl.Decimal(_decimals.DIGITS, case.scale)
+    kind = pl.Decimal(decimals.DIGITS, case.scale)
     smaller = replace(
         case,
         keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)),

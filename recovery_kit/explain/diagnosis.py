@@ -7,8 +7,8 @@ from typing import Any
 
 import narwhals as nw
 
-from recovery_kit import _frames
 from recovery_kit._show import Facts, html_card, text_card
+from recovery_kit.tables import frames
 
 GRADES = ("proven", "consistent", "ambiguous", "unexplained")
 
@@ -52,7 +52,7 @@ class Diagnosis:
             ("Causes by key, the largest differences first", self.causes, ("event_ids", "topic")),
         ):
             entered = nw.from_native(frame, eager_only=True).drop(hidden)
-            tables += _frames.shown(caption, entered.to_native())
+            tables += frames.shown(caption, entered.to_native())
         return html_card(self._title(), self._facts(), tables, self.summary["notes"])
 
     def _title(self) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recovery_kit._arrow import column, texts
 from recovery_kit.kernels import address, load
 from recovery_kit.kernels import layout as at
 from recovery_kit.payload.exact import Reject, Row, read_message
 from recovery_kit.payload.messages import Ints, Messages, Read
 from recovery_kit.schema import TIME_UNITS, EventSchema
+from recovery_kit.tables.arrow import column, texts
 
 _NEVER = -(1 << 63) + 1
 """A time before every time; its negative is one after."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recovery_kit import _show
-from recovery_kit._arrow import to_pandas
+from recovery_kit.tables.arrow import to_pandas
 
 MOST_ROWS = 200
 """Rows of a table that are printed.

@@ -177,7 +177,7 @@ def _frame(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     """
     import pyarrow as pa
 
-    from recovery_kit._arrow import to_pandas
+    from recovery_kit.tables.arrow import to_pandas
 
     types = {name: pa.large_string() for name in names}
     types |= {name: pa.decimal128(28, 2) for name in ("total", "effect", "amount") if name in names}

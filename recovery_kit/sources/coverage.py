@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import IdentityError, IncompleteReplay
 from recovery_kit.sources.window import Window
+from recovery_kit.tables.arrow import to_pandas
 
 if TYPE_CHECKING:
     from recovery_kit.payload.messages import Read

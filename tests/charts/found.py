@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from recovery_kit._arrow import to_pandas
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.replay import Replay
 from recovery_kit.schema import TIME_TYPE, EventSchema
 from recovery_kit.sources.window import Window
+from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.totals import totals
 from tests.events import FORMS, NOON, Event, events
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery_kit import charts
-from recovery_kit._arrow import to_pandas
 from recovery_kit.reconcile import Reconciliation, reconcile
+from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.totals import totals
 from tests.charts.found import found
 from tests.events import events

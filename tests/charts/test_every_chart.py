@@ -21,10 +21,10 @@ from nbconvert import HTMLExporter
 from PIL import Image
 
 from recovery_kit import charts
-from recovery_kit._arrow import to_pandas
 from recovery_kit.charts.figure import Chart
 from recovery_kit.dedup import dedup
 from recovery_kit.reconcile import reconcile
+from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.totals import totals
 from tests.charts.found import HOSTILE, KEYS, LOG, Found, found, processed_of, replay_of
 from tests.events import FORMS, events

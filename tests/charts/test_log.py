@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from recovery_kit import charts
-from recovery_kit._arrow import to_pandas
 from recovery_kit.dedup import dedup
+from recovery_kit.tables.arrow import to_pandas
 from tests.charts.found import LOG, MINUTE, found, replay_of
 from tests.events import Event, events
 

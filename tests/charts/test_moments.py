@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
 from recovery_kit import charts
-from recovery_kit._arrow import to_pandas
 from recovery_kit.errors import TableError
 from recovery_kit.reconcile import reconcile
+from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.totals import totals
 from tests.charts.found import LOG, MINUTE, found, processed_of
 from tests.events import NOON, Event, events

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recovery_kit._arrow import column, texts, values
+from recovery_kit.tables.arrow import column, texts, values
 
 NUMBERS = st.sampled_from(["int8", "int32", "int64", "uint8", "uint16", "uint64"])
 
@@ -64,7 +64,7 @@ def test_texts(given: list[str]) -> None:
 def test_pandas_is_not_loaded(use: str) -> None:
     code = f"""
 import sys, numpy as np, pyarrow as pa
-from recovery_kit._arrow import *
+from recovery_kit.tables.arrow import *
 {use}
 print("pandas" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._columns import WorkedOut
-from recovery_kit._decimals import DIGITS, NO_FLOATS
 from recovery_kit._show import shorten
-from recovery_kit._sources import Source, load
 from recovery_kit.errors import ParameterError, TableError, did_you_mean
 from recovery_kit.schema import TIME_TYPE
+from recovery_kit.tables.columns import WorkedOut
+from recovery_kit.tables.decimals import DIGITS, NO_FLOATS
+from recovery_kit.tables.files import Source, load
 
 
 def read_totals(

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._arrow import column, to_pandas, values
-from recovery_kit._decimals import NO_FLOATS, largest
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError, did_you_mean
+from recovery_kit.tables.arrow import column, to_pandas, values
+from recovery_kit.tables.decimals import NO_FLOATS, largest
 
 
 def is_text(type_: pa.DataType) -> bool:

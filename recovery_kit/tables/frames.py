@@ -14,9 +14,9 @@ import narwhals as nw
 import polars as pl
 import pyarrow as pa
 
-from recovery_kit._arrow import to_pandas
-from recovery_kit._columns import entered, of_arrow, refuse_nulls
-from recovery_kit._decimals import DIGITS
+from recovery_kit.tables.arrow import to_pandas
+from recovery_kit.tables.columns import entered, of_arrow, refuse_nulls
+from recovery_kit.tables.decimals import DIGITS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError, TableError
-from recovery_kit.tables import read_processed, read_totals
+from recovery_kit.tables.given import read_processed, read_totals
 from recovery_kit.totals import totals
 from tests.events import FORMS, events
 

@@ -26,7 +26,7 @@ def log_to_stderr(level: str) -> None:
     ----------
     level : {"debug", "info", "warning", "error"}
     """
-    from recovery_kit.kafka.secret import keep_secrets_out_of_logs
+    from recovery_kit.kafka.client.secret import keep_secrets_out_of_logs
 
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, _ToStderr)]:

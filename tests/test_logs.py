@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.secret import Secret
 from recovery_kit.logs import Relay, log_to_stderr
 
 

@@ -9,10 +9,10 @@ import yaml
 
 import recovery_kit as rk
 from recovery_kit import cli
-from recovery_kit.kafka.connection import client_options
+from recovery_kit.kafka.client.connection import client_options
 from recovery_kit.settings import Settings
+from tests.kafka.client.pki import authority, issued
 from tests.kafka.helpers import kept
-from tests.kafka.pki import authority, issued
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

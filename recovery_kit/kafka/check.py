@@ -17,7 +17,7 @@ from kafka.errors import KafkaError as LibraryError
 from recovery_kit import _show
 from recovery_kit.errors import ERROR, MATCHED, KafkaError
 from recovery_kit.kafka import log, wire
-from recovery_kit.kafka.connection import client_options, probe
+from recovery_kit.kafka.client.connection import client_options, probe
 from recovery_kit.kafka.deliver import decode
 from recovery_kit.payload.messages import Messages
 from recovery_kit.payload.reader import Reader

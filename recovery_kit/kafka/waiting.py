@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from kafka import KafkaConsumer, TopicPartition
 
-from recovery_kit.kafka.probe import require_broker
+from recovery_kit.kafka.client.probe import require_broker
 
 FIRST_WORD, NEXT_WORD = 2.0, 5.0
 """Seconds of silence before it is told what is waited for, and between one telling and the next."""

@@ -32,7 +32,7 @@ from kafka.protocol.consumer import IsolationLevel
 
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import Fetch, split
-from recovery_kit.kafka.connection import client_options, explain_failure, require_connection
+from recovery_kit.kafka.client.connection import client_options, explain_failure, require_connection
 from recovery_kit.kafka.receive import in_place
 from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 

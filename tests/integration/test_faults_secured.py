@@ -32,9 +32,9 @@ from recovery_kit.run import run
 from recovery_kit.sandbox import Kafka
 from recovery_kit.settings import Settings
 from tests.integration.conftest import event, numbers, send_to
+from tests.kafka.client.pki import authority, issued
+from tests.kafka.client.tokens import token_endpoint, unsecured_jwt
 from tests.kafka.helpers import assert_unseen, kept
-from tests.kafka.pki import authority, issued
-from tests.kafka.tokens import token_endpoint, unsecured_jwt
 
 SECRET, WRONG = "pl4nted-and-right", "pl4nted-and-wrong"
 CA, OTHER = authority(), authority("another")

@@ -33,8 +33,8 @@ from recovery_kit.sandbox import Kafka
 from recovery_kit.sandbox.node import Node
 from tests.integration.conftest import event, numbers, one, send_to
 from tests.integration.test_faults_cluster import leader, until
+from tests.kafka.client.pki import Pair, authority, issued
 from tests.kafka.helpers import assert_unseen, kept
-from tests.kafka.pki import Pair, authority, issued
 
 SECRET = "pl4nted-in-the-cluster"
 CA, OTHER = authority(), authority("another")

@@ -7,7 +7,7 @@ from kafka.protocol.metadata import MetadataRequest
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest
 
-from recovery_kit.kafka.secret import Secret, hide_secrets, keep_secrets_out_of_logs
+from recovery_kit.kafka.client.secret import Secret, hide_secrets, keep_secrets_out_of_logs
 
 SECRET = "Tr0ub4dor-planted"
 

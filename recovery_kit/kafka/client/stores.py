@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.secret import Secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes

@@ -11,13 +11,13 @@ import pytest
 from kafka.net.sasl.oauth import SaslMechanismOAuth
 
 from recovery_kit.errors import KafkaError
-from recovery_kit.kafka import oauth
-from recovery_kit.kafka.connection import client_options
-from recovery_kit.kafka.oauth import ClientCredentials
-from recovery_kit.kafka.secret import hide_secrets
+from recovery_kit.kafka.client import oauth
+from recovery_kit.kafka.client.connection import client_options
+from recovery_kit.kafka.client.oauth import ClientCredentials
+from recovery_kit.kafka.client.secret import hide_secrets
+from tests.kafka.client.pki import authority, issued
+from tests.kafka.client.tokens import Endpoint, token_endpoint, unsecured_jwt
 from tests.kafka.helpers import assert_unseen, kept
-from tests.kafka.pki import authority, issued
-from tests.kafka.tokens import Endpoint, token_endpoint, unsecured_jwt
 
 SECRET = "Tr0ub4dor+planted/&="
 CA = authority()

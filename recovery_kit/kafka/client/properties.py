@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recovery_kit.errors import ParameterError, did_you_mean
-from recovery_kit.kafka.client_keys import ASIDE, ASIDE_PREFIXES, USED
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.keys import ASIDE, ASIDE_PREFIXES, USED
+from recovery_kit.kafka.client.secret import Secret
 
 _BLANK = " \t\f"
 _TRIMMED = "".join(map(chr, range(33)))  # what Java's String.trim takes off

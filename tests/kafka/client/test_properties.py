@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.properties import parse_properties, read_properties
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.properties import parse_properties, read_properties
+from recovery_kit.kafka.client.secret import Secret
 
 SECRET = "Tr0ub4dor-planted"
 

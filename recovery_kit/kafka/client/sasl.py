@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recovery_kit.errors import ParameterError, did_you_mean
-from recovery_kit.kafka.jaas import MECHANISMS, parse_jaas
-from recovery_kit.kafka.properties import first
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.jaas import MECHANISMS, parse_jaas
+from recovery_kit.kafka.client.properties import first
+from recovery_kit.kafka.client.secret import Secret
 
 _KNOWN = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI", "AWS_MSK_IAM")
 _CREDENTIALS = (
@@ -31,7 +31,7 @@ def sasl_options(
     Parameters
     ----------
     settings : mapping of str to Secret
-        As `recovery_kit.kafka.properties.read_properties` gives them.
+        As `recovery_kit.kafka.client.properties.read_properties` gives them.
     protocol : str
         ``security.protocol``, in capitals.
     servers : list of str
@@ -70,7 +70,7 @@ def sasl_options(
     mechanism = _mechanism(settings, module=module, protocol=protocol, path=path)
     options: dict[str, object] = {"sasl_mechanism": mechanism}
     if mechanism == "OAUTHBEARER":
-        from recovery_kit.kafka.oauth import token_provider
+        from recovery_kit.kafka.client.oauth import token_provider
 
         options["sasl_oauth_token_provider"] = token_provider(settings, jaas, path=path)
     elif mechanism == "GSSAPI":

@@ -20,7 +20,7 @@ from typing import Any
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import KafkaError
-from recovery_kit.kafka.secret import hide_secrets
+from recovery_kit.kafka.client.secret import hide_secrets
 
 Row = tuple[str, bool, str]
 
@@ -46,7 +46,7 @@ def probe(options: Mapping[str, Any], timeout: float = 10.0) -> list[Row]:
     Parameters
     ----------
     options : mapping
-        As `recovery_kit.kafka.connection.client_options` gives them.
+        As `recovery_kit.kafka.client.connection.client_options` gives them.
     timeout : float
         Seconds for everything together.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.secret import Secret
 
 MECHANISMS = {
     "PlainLoginModule": ("PLAIN",),

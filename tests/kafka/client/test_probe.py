@@ -10,7 +10,12 @@ import pytest
 from kafka.protocol.metadata import MetadataResponse
 
 from recovery_kit.errors import KafkaError
-from recovery_kit.kafka.connection import client_options, explain_failure, probe, require_connection
+from recovery_kit.kafka.client.connection import (
+    client_options,
+    explain_failure,
+    probe,
+    require_connection,
+)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.properties import find_file, first, warn_if_exposed
-from recovery_kit.kafka.secret import Secret
-from recovery_kit.kafka.stores import certificates, identity_pem, read_store
+from recovery_kit.kafka.client.properties import find_file, first, warn_if_exposed
+from recovery_kit.kafka.client.secret import Secret
+from recovery_kit.kafka.client.stores import certificates, identity_pem, read_store
 
 _INLINE_KEY, _KEY_FILE = ("ssl.keystore.key", "ssl.key.pem"), "ssl.key.location"
 _INLINE_CHAIN, _CHAIN_FILE = (
@@ -38,7 +38,7 @@ def tls_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLContext
     Parameters
     ----------
     settings : mapping of str to Secret
-        As `recovery_kit.kafka.properties.read_properties` gives them. Without a trust store the
+        As `properties.read_properties` gives them. Without a trust store the
         system's certificate authorities are trusted. A store's kind is found by looking at it:
         ``ssl.*.type`` is often wrong.
     path : pathlib.Path

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.connection import client_options
-from recovery_kit.kafka.jaas import parse_jaas
-from recovery_kit.kafka.secret import Secret
+from recovery_kit.kafka.client.connection import client_options
+from recovery_kit.kafka.client.jaas import parse_jaas
+from recovery_kit.kafka.client.secret import Secret
 from recovery_kit.replay import replay
 from tests.kafka.helpers import assert_unseen, kept
 

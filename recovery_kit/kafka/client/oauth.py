@@ -21,9 +21,9 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import KafkaError, ParameterError
-from recovery_kit.kafka.properties import first
-from recovery_kit.kafka.secret import Secret
-from recovery_kit.kafka.tls import trust_context
+from recovery_kit.kafka.client.properties import first
+from recovery_kit.kafka.client.secret import Secret
+from recovery_kit.kafka.client.tls import trust_context
 
 REFRESH_AT = 0.8
 """Part of a token's life after which a new one is fetched, as in Kafka's own client."""

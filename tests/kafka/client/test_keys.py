@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recovery_kit import kafka
-from recovery_kit.kafka.client_keys import ASIDE, ASIDE_PREFIXES, USED
+from recovery_kit.kafka.client.keys import ASIDE, ASIDE_PREFIXES, USED
 from recovery_kit.sandbox.jars import jars
 from recovery_kit.sandbox.java import find_java
 

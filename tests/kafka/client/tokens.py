@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.kafka.pki import Pair
+from tests.kafka.client.pki import Pair
 
 
 @dataclass

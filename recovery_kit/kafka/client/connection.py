@@ -13,11 +13,11 @@ from pathlib import Path
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import ParameterError, did_you_mean
-from recovery_kit.kafka.probe import explain_failure, probe, require_connection
-from recovery_kit.kafka.properties import first, read_properties
-from recovery_kit.kafka.sasl import sasl_options
-from recovery_kit.kafka.secret import Secret, keep_secrets_out_of_logs
-from recovery_kit.kafka.tls import STORES, tls_context
+from recovery_kit.kafka.client.probe import explain_failure, probe, require_connection
+from recovery_kit.kafka.client.properties import first, read_properties
+from recovery_kit.kafka.client.sasl import sasl_options
+from recovery_kit.kafka.client.secret import Secret, keep_secrets_out_of_logs
+from recovery_kit.kafka.client.tls import STORES, tls_context
 
 __all__ = ["PROTOCOLS", "client_options", "explain_failure", "probe", "require_connection"]
 

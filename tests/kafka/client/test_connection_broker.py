@@ -15,11 +15,16 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 from kafka.errors import KafkaError as LibraryError
 
 from recovery_kit.errors import KafkaError
-from recovery_kit.kafka.connection import client_options, explain_failure, probe, require_connection
+from recovery_kit.kafka.client.connection import (
+    client_options,
+    explain_failure,
+    probe,
+    require_connection,
+)
 from recovery_kit.sandbox import Kafka
+from tests.kafka.client.pki import Pair, authority, issued
+from tests.kafka.client.tokens import token_endpoint, unsecured_jwt
 from tests.kafka.helpers import assert_unseen, kept
-from tests.kafka.pki import Pair, authority, issued
-from tests.kafka.tokens import token_endpoint, unsecured_jwt
 
 SECRET = 'Tr0ub4dor"planted\\ =,;#€'
 WRONG = "wr0ng-and-planted"

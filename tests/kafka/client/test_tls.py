@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from recovery_kit.errors import ParameterError
-from recovery_kit.kafka.connection import client_options
+from recovery_kit.kafka.client.connection import client_options
+from tests.kafka.client.pki import Pair, authority, issued
 from tests.kafka.helpers import assert_unseen
-from tests.kafka.pki import Pair, authority, issued
 
 SECRET = "Tr0ub4dor-planted"
 CA = authority()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # the same as in _HOMES, for type checkers and editors
     from recovery_kit.explain.copies import copies
     from recovery_kit.reconcile import Reconciliation, reconcile
     from recovery_kit.replay import Replay, replay
+    from recovery_kit.run.steps import Run, open_run
     from recovery_kit.schema import EventSchema
-    from recovery_kit.steps import Run, open_run
     from recovery_kit.tables.given import read_processed, read_totals
     from recovery_kit.totals import Totals, totals
 
@@ -55,7 +55,7 @@ _HOMES = {
     "reconcile": ("Reconciliation", "reconcile"),
     "replay": ("Replay", "replay"),
     "schema": ("EventSchema",),
-    "steps": ("Run", "open_run"),
+    "run.steps": ("Run", "open_run"),
     "tables.given": ("read_processed", "read_totals"),
     "totals": ("Totals", "totals"),
 }

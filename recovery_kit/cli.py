@@ -19,8 +19,8 @@ from typing import Any
 from recovery_kit import _show, errors
 from recovery_kit._keep import write_text
 from recovery_kit.errors import ParameterError, RecoveryKitError
-from recovery_kit.logs import LEVELS, log_to_stderr
-from recovery_kit.settings import Settings
+from recovery_kit.run.logs import LEVELS, log_to_stderr
+from recovery_kit.run.settings import Settings
 
 _EPILOG = (
     "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, "
@@ -54,7 +54,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _demo(given: argparse.Namespace) -> int:
-    from recovery_kit.run import demo
+    from recovery_kit.run.notebooks import demo
 
     print(
         "recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it",
@@ -72,9 +72,9 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from recovery_kit.judge import fail_on
-    from recovery_kit.metrics import NAME, json_line
-    from recovery_kit.run import run
+    from recovery_kit.run.judge import fail_on
+    from recovery_kit.run.metrics import NAME, json_line
+    from recovery_kit.run.notebooks import run
 
     try:
         values = _values(given)
@@ -97,14 +97,14 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _history(given: argparse.Namespace) -> int:
-    from recovery_kit.history import history
+    from recovery_kit.run.history import history
 
     print(history(given.runs, topic=given.topic))
     return 0
 
 
 def _purge(given: argparse.Namespace) -> int:
-    from recovery_kit.purge import is_run, purge
+    from recovery_kit.run.purge import is_run, purge
 
     folder = Path(given.run_dir)
     if is_run(folder) and not given.yes:

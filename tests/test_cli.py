@@ -12,7 +12,8 @@ import pytest
 from kafka import KafkaProducer
 
 from recovery_kit import cli
-from recovery_kit.sandbox import Kafka, hours
+from recovery_kit.run import example
+from recovery_kit.sandbox import Kafka
 from tests.kafka.helpers import kept
 
 
@@ -135,7 +136,7 @@ def test_a_cell_always_has_a_time_limit(seconds: str, capsys: pytest.CaptureFixt
 
 
 def test_history_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hours.write(tmp_path)
+    example.write(tmp_path)
     assert cli.main(["history", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "History of ledger-events: 7 runs, 6 of them compared" in told

@@ -109,7 +109,7 @@ def test_importing_the_kit_loads_nothing_heavy() -> None:
         "import recovery_kit.replay",
         "from recovery_kit.replay import Replay",
         "from recovery_kit import replay; import recovery_kit.replay",
-        "import recovery_kit; recovery_kit.totals; import recovery_kit.steps, recovery_kit.dedup",
+        "import recovery_kit; recovery_kit.totals; import recovery_kit.run.steps, recovery_kit.dedup",
         "import recovery_kit.explain.diagnosis, recovery_kit.reconcile",
         "from recovery_kit import *",
         "from importlib import import_module as load; load('recovery_kit.totals'); "

@@ -10,7 +10,7 @@ import yaml
 import recovery_kit as rk
 from recovery_kit import cli
 from recovery_kit.kafka.client.connection import client_options
-from recovery_kit.settings import Settings
+from recovery_kit.run.settings import Settings
 from tests.kafka.client.pki import authority, issued
 from tests.kafka.helpers import kept
 

@@ -18,8 +18,8 @@ import nbformat
 import pytest
 import yaml
 
+from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka, demo
-from recovery_kit.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"

@@ -21,9 +21,9 @@ from kafka import KafkaProducer
 from recovery_kit.errors import RunError
 from recovery_kit.report import write_report
 from recovery_kit.report._grids import MOST_ROWS
-from recovery_kit.run import run
+from recovery_kit.run.notebooks import run
+from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
-from recovery_kit.settings import Settings
 
 HOSTILE = {
     "<script>alert(1)</script>": "<script>alert(1)</script>",

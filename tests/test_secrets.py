@@ -18,7 +18,7 @@ import pytest
 from kafka import KafkaProducer
 
 from recovery_kit import errors
-from recovery_kit.pseudonym import VARIABLE, Pseudonyms
+from recovery_kit.run.pseudonym import VARIABLE, Pseudonyms
 from recovery_kit.sandbox import Kafka
 
 PASSWORD = "pl4nted-Passw0rd"

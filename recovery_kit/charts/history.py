@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from recovery_kit.charts.figure import Chart
-    from recovery_kit.history import History
+    from recovery_kit.run.history import History
 
 MOST = 40
 """Runs at most: the newest ones."""

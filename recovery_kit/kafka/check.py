@@ -21,8 +21,8 @@ from recovery_kit.kafka.client.connection import client_options, probe
 from recovery_kit.kafka.deliver import decode
 from recovery_kit.payload.messages import Messages
 from recovery_kit.payload.reader import Reader
+from recovery_kit.run.settings import Settings
 from recovery_kit.schema import EventSchema
-from recovery_kit.settings import Settings
 from recovery_kit.sources.span import Span
 from recovery_kit.sources.window import window
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from recovery_kit.charts import history as charts
-from recovery_kit.history import history
-from tests.test_history import leave
+from recovery_kit.run.history import history
+from tests.run.test_history import leave
 
 DRAWN = (charts.keys, charts.amounts, charts.reads)
 

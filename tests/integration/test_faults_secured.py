@@ -28,9 +28,9 @@ from kafka.admin import (
 from recovery_kit.errors import IncompleteReplay, KafkaError
 from recovery_kit.kafka import log
 from recovery_kit.replay import replay
-from recovery_kit.run import run
+from recovery_kit.run.notebooks import run
+from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
-from recovery_kit.settings import Settings
 from tests.integration.conftest import event, numbers, send_to
 from tests.kafka.client.pki import authority, issued
 from tests.kafka.client.tokens import token_endpoint, unsecured_jwt

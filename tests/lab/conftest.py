@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from recovery_kit.run import notebooks_dir
+from recovery_kit.run.notebooks import notebooks_dir
 from recovery_kit.sandbox import demo
 
 if TYPE_CHECKING:

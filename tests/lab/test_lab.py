@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from recovery_kit.run import notebooks_dir
+from recovery_kit.run.notebooks import notebooks_dir
 from tests.lab.conftest import PICTURES
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recovery_kit.report import write_report
-from recovery_kit.run import demo
+from recovery_kit.run.notebooks import demo
 from tests.lab.conftest import PICTURES
 
 if TYPE_CHECKING:

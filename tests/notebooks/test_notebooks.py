@@ -12,9 +12,9 @@ import nbformat
 import papermill
 import pytest
 
-from recovery_kit.history import PARAMETERS
-from recovery_kit.run import NOTEBOOKS, notebooks_dir
-from recovery_kit.settings import Settings
+from recovery_kit.run.history import PARAMETERS
+from recovery_kit.run.notebooks import NOTEBOOKS, notebooks_dir
+from recovery_kit.run.settings import Settings
 
 FILES = sorted(notebooks_dir().glob("*.ipynb"))
 BY_HAND = {"05_one_key", "06_history"}

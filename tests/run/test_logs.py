@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from recovery_kit.kafka.client.secret import Secret
-from recovery_kit.logs import Relay, log_to_stderr
+from recovery_kit.run.logs import Relay, log_to_stderr
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from recovery_kit import manifest
 from recovery_kit._keep import write_frame, write_json
 from recovery_kit.errors import RunError
-from recovery_kit.settings import Settings
+from recovery_kit.run import manifest
+from recovery_kit.run.settings import Settings
 
 
 def sha256(data: bytes) -> str:
@@ -86,7 +86,7 @@ def test_without_a_whole_manifest_a_run_is_not_whole(tmp_path: Path, content: st
 
 
 def test_the_code_is_named_by_its_commit_in_a_checkout() -> None:
-    root = Path(manifest.__file__).parent.parent
+    root = Path(manifest.__file__).parents[2]
     head = subprocess.run(
         ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )

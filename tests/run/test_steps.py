@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from kafka import KafkaProducer
 
-from recovery_kit import steps
 from recovery_kit.dedup import Dedup
 from recovery_kit.errors import RunError
-from recovery_kit.pseudonym import Pseudonyms
+from recovery_kit.run import steps
+from recovery_kit.run.pseudonym import Pseudonyms
+from recovery_kit.run.settings import Settings
+from recovery_kit.run.steps import Run
 from recovery_kit.sandbox import Kafka
-from recovery_kit.settings import Settings
-from recovery_kit.steps import Run
 
 NAMES = Pseudonyms(("key",), "(all)", None, b"0123456789abcdef")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recovery_kit import errors
 from recovery_kit.errors import ParameterError
-from recovery_kit.judge import FailOn, fail_on, judge
+from recovery_kit.run.judge import FailOn, fail_on, judge
 
 
 def summary(

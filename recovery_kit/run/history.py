@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recovery_kit import _show, errors, manifest
+from recovery_kit import _show, errors
 from recovery_kit._keep import read_json
 from recovery_kit.errors import ParameterError, RunError
-from recovery_kit.purge import is_run
+from recovery_kit.run import manifest
+from recovery_kit.run.purge import is_run
 from recovery_kit.tables import decimals, frames
 from recovery_kit.tables.arrow import to_pandas
 
@@ -186,10 +187,10 @@ def history(folder: str | Path = "", *, topic: str = "") -> History:
         There is no such folder, or no run in it.
     """
     if not str(folder):
-        from recovery_kit.sandbox import hours
+        from recovery_kit.run import example
 
-        with TemporaryDirectory() as example:
-            return history(hours.write(Path(example)), topic=topic)
+        with TemporaryDirectory() as scratch:
+            return history(example.write(Path(scratch)), topic=topic)
     place = Path(folder)
     if not place.is_dir():
         raise ParameterError(f"{place} is no folder; expected one that holds run directories")

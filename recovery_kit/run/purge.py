@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recovery_kit import manifest
 from recovery_kit._keep import left_aside
 from recovery_kit.errors import RunError
+from recovery_kit.run import manifest
 
 LOCK = ".lock"
 _MARK = "recovery-kit run directory"

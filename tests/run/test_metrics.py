@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from recovery_kit.metrics import exposition, json_line
+from recovery_kit.run.metrics import exposition, json_line
 
 MANIFEST: dict[str, Any] = {
     "exit_code": 1,

@@ -20,13 +20,13 @@ from recovery_kit._keep import plain, write_csv, write_frame
 from recovery_kit._keep import read_json as read_json
 from recovery_kit._keep import write_json as write_json
 from recovery_kit._keep import write_whole as write_whole
-from recovery_kit._setup import check_setup
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import IncompleteReplay, RunError
-from recovery_kit.pseudonym import pseudonyms, table_without_names, without_names
 from recovery_kit.replay import Replay, replay
+from recovery_kit.run.pseudonym import pseudonyms, table_without_names, without_names
+from recovery_kit.run.settings import Settings
+from recovery_kit.run.setup import check_setup
 from recovery_kit.schema import EventSchema
-from recovery_kit.settings import Settings
 from recovery_kit.sources.window import Window
 from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.tables.columns import Kept

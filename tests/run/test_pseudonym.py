@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError, TableError
 from recovery_kit.payload.messages import REJECT_SCHEMA, TOMBSTONE_SCHEMA
-from recovery_kit.pseudonym import (
+from recovery_kit.replay import Replay
+from recovery_kit.run.pseudonym import (
     VARIABLE,
     Pseudonyms,
     pseudonyms,
     table_without_names,
     without_names,
 )
-from recovery_kit.replay import Replay
+from recovery_kit.run.settings import Settings
 from recovery_kit.schema import EventSchema
-from recovery_kit.settings import Settings
 from recovery_kit.sources.window import Window
 from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.tables.given import read_totals

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recovery_kit import manifest
 from recovery_kit._keep import write_json
 from recovery_kit.errors import ParameterError
-from recovery_kit.history import History, history
-from recovery_kit.purge import kept, mark
-from recovery_kit.settings import Settings
+from recovery_kit.run import manifest
+from recovery_kit.run.history import History, history
+from recovery_kit.run.purge import kept, mark
+from recovery_kit.run.settings import Settings
 
 DEFAULTS = Settings(topic="t").to_dict()
 

@@ -19,14 +19,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from recovery_kit import _show, errors, manifest, metrics
+from recovery_kit import _show, errors
 from recovery_kit._keep import read_json, write_json, write_text
 from recovery_kit.errors import ParameterError, RunError
-from recovery_kit.judge import FailOn, judge
-from recovery_kit.logs import Relay
-from recovery_kit.pseudonym import pseudonyms
-from recovery_kit.purge import alone, clear, kept, mark, refuse_foreign
-from recovery_kit.settings import Settings
+from recovery_kit.run import manifest, metrics
+from recovery_kit.run.judge import FailOn, judge
+from recovery_kit.run.logs import Relay
+from recovery_kit.run.pseudonym import pseudonyms
+from recovery_kit.run.purge import alone, clear, kept, mark, refuse_foreign
+from recovery_kit.run.settings import Settings
 
 NOTEBOOKS = ("01_replay", "02_dedup", "03_reconcile", "04_divergences")
 CELL_TIMEOUT = 3600
@@ -39,7 +40,7 @@ _WORDS = {
     errors.INCOMPLETE: "REPLAY NOT COMPLETE",
     errors.INTERRUPTED: "interrupted",
 }
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -254,7 +255,7 @@ def notebooks_dir() -> Path:
     put them.
     """
     places = (
-        Path(__file__).parent.parent / "notebooks",
+        Path(__file__).parents[2] / "notebooks",
         Path(sys.prefix) / "share" / "recovery-kit" / "notebooks",
     )
     for place in places:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recovery_kit.errors import RunError
-from recovery_kit.purge import alone, clear, is_run, kept, mark, purge, refuse_foreign
+from recovery_kit.run.purge import alone, clear, is_run, kept, mark, purge, refuse_foreign
 
 
 def a_run(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError, SchemaError
-from recovery_kit.settings import Settings
+from recovery_kit.run.settings import Settings
 
 
 def test_values_are_picked_out_of_a_namespace() -> None:

@@ -21,12 +21,12 @@ from kafka import KafkaProducer
 from nbformat.v4 import new_code_cell, new_notebook
 
 from recovery_kit import errors
-from recovery_kit import run as run_module
-from recovery_kit.history import history
-from recovery_kit.purge import purge
-from recovery_kit.run import execute, run
+from recovery_kit.run import notebooks as run_module
+from recovery_kit.run.history import history
+from recovery_kit.run.notebooks import execute, run
+from recovery_kit.run.purge import purge
+from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
-from recovery_kit.settings import Settings
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recovery_kit.replay import Replay
-    from recovery_kit.settings import Settings
+    from recovery_kit.run.settings import Settings
 
 VARIABLE = "RECOVERY_KIT_PSEUDONYM_KEY"
 KINDS = ("key", "id")

@@ -17,11 +17,11 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from recovery_kit import errors
 from recovery_kit.errors import ParameterError, RunError
-from recovery_kit.judge import FailOn, judge
-from recovery_kit.manifest import altered
-from recovery_kit.run import NOTEBOOKS, Outcome, run
+from recovery_kit.run.judge import FailOn, judge
+from recovery_kit.run.manifest import altered
+from recovery_kit.run.notebooks import NOTEBOOKS, Outcome, run
+from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
-from recovery_kit.settings import Settings
 
 MESSAGES = [
     (b"a", b'{"id": "e1", "type": "add", "value": 10.10}'),

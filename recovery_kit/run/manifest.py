@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from recovery_kit._keep import read_json
 from recovery_kit.errors import RunError
-from recovery_kit.settings import Settings
+from recovery_kit.run.settings import Settings
 
 NAME = "manifest.json"
 
@@ -103,7 +103,7 @@ def code_state() -> dict[str, Any]:
 
     None where that cannot be told.
     """
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     commit, changes = (
         _git(root, "rev-parse", "HEAD"),
         _git(root, "status", "--porcelain", "--", "recovery_kit", "notebooks"),

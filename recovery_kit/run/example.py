@@ -17,21 +17,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from recovery_kit import manifest
 from recovery_kit._keep import read_json, write_json
 from recovery_kit.dedup import dedup
-from recovery_kit.judge import FailOn, judge
 from recovery_kit.payload.messages import Messages
-from recovery_kit.purge import kept, mark
 from recovery_kit.reconcile import reconcile
 from recovery_kit.replay import Replay, replayed
+from recovery_kit.run import manifest
+from recovery_kit.run.judge import FailOn, judge
+from recovery_kit.run.purge import kept, mark
+from recovery_kit.run.settings import Settings
+from recovery_kit.run.steps import keep_results
 from recovery_kit.sandbox import incident
 from recovery_kit.sandbox.ledger import START, Record
-from recovery_kit.settings import Settings
 from recovery_kit.sources.source import Chunk
 from recovery_kit.sources.span import Span
 from recovery_kit.sources.window import Window
-from recovery_kit.steps import keep_results
 from recovery_kit.totals import Totals, totals
 
 _HOUR = 3_600_000
@@ -72,7 +72,7 @@ def write(folder: Path) -> Path:
 def _run(
     folder: Path, until: int, replay: Replay, told: Any, recovered: Totals, held: pa.Table
 ) -> dict[str, Decimal]:
-    """Leave one run as `recovery_kit.run` does.
+    """Leave one run as `recovery_kit.run.notebooks` does.
 
     What would put its ten largest differences right comes back.
     """

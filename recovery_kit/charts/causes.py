@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_kit._show import clean, number
 from recovery_kit.charts import columns, draw
-from recovery_kit.charts.moments import _map as heat_map
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,7 +132,7 @@ def incidents(diagnosis: Diagnosis, unique: Any) -> Chart:
     )
     cells = {row[:-1]: float(row[-1]) for row in sums.drop_nulls().iter_rows()}
     money = number(columns.total(table["money"]))
-    fig = heat_map(
+    fig = draw.heat_map(
         over,
         columns.places(events),
         cells,

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from recovery_kit._show import clean, number
-from recovery_kit.charts.columns import Bins, floats
+from recovery_kit.charts.columns import Bins, floats, place_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -285,3 +285,35 @@ def heat(
             fontsize=7,
             color="white" if dark else "black",
         )
+
+
+def heat_map(
+    over: Bins,
+    found: list[tuple[str, int]],
+    cells: dict[tuple[Any, ...], float],
+    *,
+    title: str,
+    about: str,
+    unit: str,
+    text: Callable[[float], str],
+    top: float | None = None,
+) -> Chart:
+    """The heat map of either kind; cells are by (topic, partition, bin)."""
+    import numpy as np
+
+    names = [label(name) for name in place_names(found)]
+    most = sorted(cells, key=lambda cell: (-cells[cell], cell))[:3]
+    told = [f"{names[found.index(c[:2])]} at {over.moment(c[2])}: {text(cells[c])}" for c in most]
+    fig = chart(
+        title,
+        f"By time and partition, {over.span}; {about}. Most, {unit}: {'; '.join(told) or 'none'}.",
+        height=2.2 + min(0.34 * len(found), 8),
+    )
+    ax = fig.add_subplot()
+    grid = np.array(
+        [[cells.get((*row, at), np.nan) for at in range(over.count)] for row in found],
+        dtype="float64",
+    )
+    heat(ax, over, names, grid.reshape(len(found), over.count), unit=unit, text=text, top=top)
+    ax.set_title(f"cells of {over.duration} and one partition: {about}")
+    return fig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -222,7 +221,7 @@ def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     if len(found) > MOST_ROWS:
         about += f"; the partitions of {len(found):,} that hold any"
         found = columns.places(sums)
-    return _map(
+    return draw.heat_map(
         over,
         found,
         {row[:-1]: float(row[-1]) for row in sums.iter_rows()},
@@ -248,7 +247,7 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
     shares = (
         events.group_by("topic", "partition", over.place().alias("at")).agg(theirs).drop_nulls()
     )
-    return _map(
+    return draw.heat_map(
         over,
         columns.places(events),
         {row[:-1]: row[-1] for row in shares.iter_rows()},
@@ -261,38 +260,6 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
         text="{:.0f}".format,
         top=100.0,
     )
-
-
-def _map(
-    over: columns.Bins,
-    found: list[tuple[str, int]],
-    cells: dict[tuple[Any, ...], float],
-    *,
-    title: str,
-    about: str,
-    unit: str,
-    text: Callable[[float], str],
-    top: float | None = None,
-) -> Chart:
-    """The heat map of either kind; cells are by (topic, partition, bin)."""
-    import numpy as np
-
-    names = [draw.label(name) for name in columns.place_names(found)]
-    most = sorted(cells, key=lambda cell: (-cells[cell], cell))[:3]
-    told = [f"{names[found.index(c[:2])]} at {over.moment(c[2])}: {text(cells[c])}" for c in most]
-    fig = draw.chart(
-        title,
-        f"By time and partition, {over.span}; {about}. Most, {unit}: {'; '.join(told) or 'none'}.",
-        height=2.2 + min(0.34 * len(found), 8),
-    )
-    ax = fig.add_subplot()
-    grid = np.array(
-        [[cells.get((*row, at), np.nan) for at in range(over.count)] for row in found],
-        dtype="float64",
-    )
-    draw.heat(ax, over, names, grid.reshape(len(found), over.count), unit=unit, text=text, top=top)
-    ax.set_title(f"cells of {over.duration} and one partition: {about}")
-    return fig
 
 
 def _gaps(

@@ -14,17 +14,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from recovery_kit import _show, errors
+from recovery_kit import errors
 from recovery_kit._keep import read_json, write_json, write_text
 from recovery_kit.errors import ParameterError, RunError
 from recovery_kit.run import manifest, metrics
 from recovery_kit.run.judge import FailOn, judge
 from recovery_kit.run.logs import Relay
+from recovery_kit.run.outcome import Outcome
 from recovery_kit.run.pseudonym import pseudonyms
 from recovery_kit.run.purge import alone, clear, kept, mark, refuse_foreign
 from recovery_kit.run.settings import Settings
@@ -33,80 +34,7 @@ NOTEBOOKS = ("01_replay", "02_dedup", "03_reconcile", "04_divergences")
 CELL_TIMEOUT = 3600
 """Seconds that one cell may take. papermill's default is no limit at all."""
 
-_WORDS = {
-    errors.MATCHED: "all matched",
-    errors.DIVERGED: "DIVERGENCES",
-    errors.ERROR: "ERROR",
-    errors.INCOMPLETE: "REPLAY NOT COMPLETE",
-    errors.INTERRUPTED: "interrupted",
-}
 _log = logging.getLogger(__package__)
-
-
-@dataclass(frozen=True, repr=False)
-class Outcome:
-    """What came of a run.
-
-    Attributes
-    ----------
-    exit_code : int
-        0 all matched (or nothing to compare with), 1 divergences, 2 error, 3 replay not complete,
-        130 interrupted.
-    folder : Path
-        The run directory.
-    summary : dict
-        What ``summary.json`` holds; empty where the run did not come so far.
-    error : str
-        What went wrong, for people; empty when nothing did.
-    manifest : dict
-        What ``manifest.json`` holds.
-    """
-
-    exit_code: int
-    folder: Path
-    summary: dict[str, Any]
-    error: str = ""
-    manifest: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        facts: list[tuple[str, object]] = []
-        if self.summary:
-            log, told, r = (self.summary[name] for name in ("replay", "dedup", "reconciliation"))
-            counts = ", ".join(
-                f"{log[n]:,} {n}" for n in ("events", "rejects", "tombstones", "outside") if log[n]
-            )
-            statuses = ", ".join(f"{n:,} {status}" for status, n in r["statuses"].items() if n)
-            facts = [
-                ("log", f"{log['source']}, {log['partitions']} partitions, {log['verdict']}"),
-                ("messages", f"{log['delivered']:,}: {counts}"),
-                (
-                    "events",
-                    f"{told['unique']:,} unique, {told['redelivered']:,} redelivered, "
-                    f"{told['conflicting']:,} conflicting",
-                ),
-                ("keys", f"{r['keys']:,}: {statuses}"),
-            ]
-            if r["divergent"]:
-                facts += [
-                    ("net difference", f"{_money(r['net_difference'])} (expected - recovered)"),
-                    ("absolute differences", _money(r["absolute_difference"])),
-                    *(
-                        (
-                            f"  {_show.shorten(d['key'], 26)}",
-                            f"{_money(d['difference'])}  {d['status']}",
-                        )
-                        for d in self.summary["largest"]
-                    ),
-                ]
-        facts.append(("files", self.folder))
-        word = _WORDS.get(self.exit_code, "ERROR")
-        if self.exit_code == errors.MATCHED and self.summary and judge(self.summary, FailOn()):
-            word = f"divergences, below what fails a run ({self.manifest.get('fail_on', '')})"
-        return _show.text_card(
-            f"recovery-kit: {word} (exit code {self.exit_code})",
-            facts,
-            [self.error] if self.error else [],
-        )
 
 
 def run(
@@ -364,9 +292,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _money(text: str) -> str:
-    from decimal import Decimal
-
-    return f"{Decimal(text):,f}"

@@ -19,7 +19,8 @@ from recovery_kit import errors
 from recovery_kit.errors import ParameterError, RunError
 from recovery_kit.run.judge import FailOn, judge
 from recovery_kit.run.manifest import altered
-from recovery_kit.run.notebooks import NOTEBOOKS, Outcome, run
+from recovery_kit.run.notebooks import NOTEBOOKS, run
+from recovery_kit.run.outcome import Outcome
 from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
 

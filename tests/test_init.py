@@ -92,7 +92,7 @@ names = [m.name for m in pkgutil.walk_packages(recovery_kit.__path__, "recovery_
 for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
-print("recovery_kit.explain._sweep" in names, "numba" in sys.modules)"""
+print("recovery_kit.explain.windows.sweeps" in names, "numba" in sys.modules)"""
     assert fresh(code) == "True False"
 
 

@@ -10,26 +10,31 @@ import numpy as np
 
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
-from recovery_kit.explain import _proven, _rejects, _rows, _tables
-from recovery_kit.explain._case import Case, open_case
-from recovery_kit.explain._window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
+from recovery_kit.explain.case.case import Case, open_case
 from recovery_kit.explain.diagnosis import Diagnosis
+from recovery_kit.explain.evidence import tables
+from recovery_kit.explain.evidence.rejects import named
+from recovery_kit.explain.evidence.rows import of_finding, of_proof, of_strangers, of_windows
+from recovery_kit.explain.proven.listed import Proof, prove, read
+from recovery_kit.explain.windows.window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.tables import decimals, frames
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
-    from recovery_kit.explain._tables import Row
+    from recovery_kit.explain.evidence.tables import Row
     from recovery_kit.reconcile import Reconciliation
 
 
-def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any = None) -> Diagnosis:
+def explain(
+    reconciliation: Reconciliation, dedup: Dedup, *, processed: Any = None, replay: Any = None
+) -> Diagnosis:
     """Say why totals differ: which mistakes of the system of record explain each key's difference.
 
     Parameters
     ----------
-    r : Reconciliation
+    reconciliation : Reconciliation
         Where totals differ.
-    d : Dedup
+    dedup : Dedup
         The events that the recovered totals came from.
     processed : DataFrame, Table, str or Path, optional
         What the system applied, in its order: whatever `read_processed` takes, with ``event_id``,
@@ -40,14 +45,15 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     Returns
     -------
     Diagnosis
-        Its tables are of the kind that ``r.table`` is.
+        Its tables are of the kind that ``reconciliation.table`` is.
 
     Raises
     ------
     ParameterError
-        When ``r`` or ``d`` is something else.
+        When ``reconciliation`` or ``dedup`` is something else.
     TableError
-        When ``processed`` cannot be read exactly, or ``d`` is not what ``r`` was worked out from.
+        When ``processed`` cannot be read exactly, or ``dedup`` is not what ``reconciliation`` was
+        worked out from.
     AmountError
         When amounts are too large to be set against each other.
     IdentityError
@@ -62,36 +68,32 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
     From totals alone, causes are at best *consistent*. First the incidents, each a window of the
     log, of one partition or all, that was missed, applied twice, or applied with the wrong sign or
     a wrong factor for one type: the window that puts right the most keys, judged by bits of
-    evidence (see ``_incidents``), then the next in the light of it, until none is beyond doubt; a
+    evidence (see ``incidents``), then the next in the light of it, until none is beyond doubt; a
     key that a window would put wrong speaks against it. Windows that overlap on every key are found
-    through one another (see ``_pursuit``). A missed window that reaches the end of the log is
+    through one another (see ``overlaps``). A missed window that reaches the end of the log is
     *lag*. Then single events of each key: its redelivered copies and conflicting versions first,
     then one event missed, applied twice, with its sign turned, or scaled, then two of these. A
     match is believed only as far as amounts that have nothing to do with the key would hardly be
-    matched, over all keys together (see ``_single``). Where several fit, all are listed and the
-    grade is
-    *ambiguous*.
+    matched, over all keys together (see ``single``). Where several fit, all are listed and the
+    grade is *ambiguous*.
 
     The cost is that of going through the divergent keys' events some tens of times, and with
     ``processed`` of looking each id up once; memory is a few columns of whole numbers, and the ids.
     Windows that overlap on every key, in a log of up to 400,000 events, take seconds to some tens
     of seconds more.
     """
-    for what, given, names in (
-        ("r", r, ("table", "tolerance")),
-        ("d", d, ("kept", "redelivered", "conflicts")),
+    for what, given, names, expected in (
+        ("reconciliation", reconciliation, ("table", "tolerance"), "what reconcile() gives"),
+        ("dedup", dedup, ("kept", "redelivered", "conflicts"), "what dedup() gives"),
     ):
         if not all(hasattr(given, name) for name in names):
-            expected = "what reconcile() gives" if what == "r" else "what dedup() gives"
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
-    case = open_case(r, d)
-    listed = None if processed is None else _proven.read(processed)
-    if (
-        listed is not None
-        and "effect" in listed.column_names
-        and (finer := listed["effect"].type.scale) > case.scale
-    ):
-        case = replace(case, scale=finer, slack=decimals.unscaled(r.tolerance, finer))
+    case = open_case(reconciliation, dedup)
+    listed = None if processed is None else read(processed)
+    finer = _scale_of(listed)
+    if finer > case.scale:
+        slack = decimals.unscaled(reconciliation.tolerance, finer)
+        case = replace(case, scale=finer, slack=slack)
     _guard(case)
     notes: list[str] = []
     if listed is None:
@@ -100,9 +102,16 @@ def explain(r: Reconciliation, d: Dedup, *, processed: Any = None, replay: Any =
         rows, incidents = _from_list(case, listed, notes)
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
-    return _tables.diagnosis(
-        case, rows, incidents, notes, frames.opened(r.table, what="reconciliation")[1]
-    )
+    back = frames.opened(reconciliation.table, what="reconciliation")[1]
+    return tables.diagnosis(case, rows, incidents, notes, back)
+
+
+def _scale_of(listed: Any) -> int:
+    """Decimals of a list's effects; 0 where there is no list, or none in it."""
+    if listed is None or "effect" not in listed.column_names:
+        return 0
+    scale: int = listed["effect"].type.scale
+    return scale
 
 
 def _guard(case: Case) -> None:
@@ -120,13 +129,11 @@ def _off(case: Case) -> set[int]:
     return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
 
 
-def _from_totals(case: Case) -> tuple[list[Row], list[_tables.Incident]]:
-    from recovery_kit.explain import (
-        _incidents,
-    )  # compiled parts stand behind these two: loaded when they are wanted
+def _from_totals(case: Case) -> tuple[list[Row], list[tables.Incident]]:
+    from recovery_kit.explain.incidents import search  # compiled parts stand behind it
 
-    windows = _incidents.search(case)
-    rows, incidents = _rows.of_windows(case, windows, _off(case))
+    windows = search(case)
+    rows, incidents = of_windows(case, windows, _off(case))
     state = settle(case, windows)
     return rows + _one_by_one(case, windows, state, _left(case, rows)), incidents
 
@@ -156,15 +163,14 @@ def _one_by_one(
     causes: tuple[Cause, ...] = CAUSES,
 ) -> list[Row]:
     """Single events; but a key that one side lacks has a reason of its own."""
+    from recovery_kit.explain.single.edges import slips
+    from recovery_kit.explain.single.match import singles
+
     statuses = case.keys["status"].to_list()
     both = {k: amount for k, amount in left.items() if statuses[k] not in _MISSING}
-    from recovery_kit.explain import _single, _slips
-
-    found = _single.singles(case, state, both, causes, _slips.slips(case, windows, state, both))
+    found = singles(case, state, both, causes, slips(case, windows, state, both))
     return [
-        row
-        for key, finding in found.items()
-        for row in _rows.of_finding(case, key, both[key], finding)
+        row for key, finding in found.items() for row in of_finding(case, key, both[key], finding)
     ]
 
 
@@ -182,12 +188,12 @@ _MISSING = {
 
 def _from_list(
     case: Case, listed: Any, notes: list[str]
-) -> tuple[list[Row], list[_tables.Incident]]:
-    proof = _proven.prove(case, listed)
+) -> tuple[list[Row], list[tables.Incident]]:
+    proof = prove(case, listed)
     notes += proof.notes
-    rows, incidents = _rows.of_proof(case, proof.errors)
+    rows, incidents = of_proof(case, proof.errors)
     if proof.with_effects:
-        return rows + _rows.of_strangers(case, proof.strangers, _left(case, rows)), incidents
+        return rows + of_strangers(case, proof.strangers, _left(case, rows)), incidents
     left = _left(case, rows)
     if not left:
         return rows, incidents
@@ -196,16 +202,18 @@ def _from_list(
 
 def _beyond_the_list(
     case: Case,
-    proof: _proven.Proof,
+    proof: Proof,
     rows: list[Row],
-    incidents: list[_tables.Incident],
+    incidents: list[tables.Incident],
     left: dict[int, int],
-) -> tuple[list[Row], list[_tables.Incident]]:
+) -> tuple[list[Row], list[tables.Incident]]:
     """Ids alone prove what was missed and what came twice.
 
     Signs, factors and versions are left to be searched for.
     """
     import polars as pl
+
+    from recovery_kit.explain.incidents import search
 
     context = Context(prec=60)
     rest = [Decimal(left.get(k, 0)).scaleb(-case.scale, context) for k in range(len(case.keys))]
@@ -219,10 +227,8 @@ def _beyond_the_list(
         copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )
     causes = (SIGN, *SCALED)
-    from recovery_kit.explain import _incidents
-
-    windows = _incidents.search(smaller, causes)
-    more, shared = _rows.of_windows(smaller, windows, set(left), after=len(incidents))
+    windows = search(smaller, causes)
+    more, shared = of_windows(smaller, windows, set(left), after=len(incidents))
     state = settle(smaller, windows)
     more += _one_by_one(smaller, windows, state, _left(smaller, more), causes)
     return rows + more, incidents + shared
@@ -236,34 +242,28 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
         k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)
     }
     names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
-    suspects = _rejects.named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
+    suspects = named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
     made = []
     for key, amount in left.items():
+        missing = _MISSING.get(statuses[key])
         if abs(amount) <= case.slack:
-            made.append(_tables.plain(key, "unexplained", amount, "within the tolerance"))
+            row = tables.plain(key, "unexplained", amount, "within the tolerance")
         elif key in suspects:
-            made.append(_tables.plain(key, "reject", amount, suspects[key], grade="consistent"))
-        elif (why := _MISSING.get(statuses[key])) and (
-            grade := "proven" if listed and why[0] == "unknown_key" else "consistent"
-        ):
-            events = f"{case.busy[key]:,} events"
-            made.append(
-                _tables.plain(key, why[0], amount, why[1].format(events=events), grade=grade)
-            )
+            row = tables.plain(key, "reject", amount, suspects[key], grade="consistent")
+        elif missing:
+            cause, why = missing
+            grade = "proven" if listed and cause == "unknown_key" else "consistent"
+            said = why.format(events=f"{case.busy[key]:,} events")
+            row = tables.plain(key, cause, amount, said, grade=grade)
         else:
-            made.append(
-                _tables.plain(
-                    key,
-                    "unexplained",
-                    amount,
-                    _unexplained(case, amount, listed, shorten(names[key])),
-                )
-            )
+            said = _unexplained(case, amount, listed, shorten(names[key]))
+            row = tables.plain(key, "unexplained", amount, said)
+        made.append(row)
     return made
 
 
 def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
-    shown = number(_tables.decimal(abs(amount), case.scale))
+    shown = number(tables.decimal(abs(amount), case.scale))
     if listed:
         more = "more" if amount > 0 else "less"
         return f"the total of {name} holds {shown} {more} than the processed list accounts for"
@@ -276,6 +276,6 @@ def _check(case: Case, rows: list[Row]) -> None:
         if total != case.difference[key]:
             raise IdentityError(
                 f"the causes of {shorten(case.keys['key'][key])} add up to "
-                f"{_tables.decimal(total, case.scale)}, its difference is "
-                f"{_tables.decimal(case.difference[key], case.scale)}"
+                f"{tables.decimal(total, case.scale)}, its difference is "
+                f"{tables.decimal(case.difference[key], case.scale)}"
             )

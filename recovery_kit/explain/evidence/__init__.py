@@ -1,0 +1,1 @@
+"""What was found, told: rows of causes and incidents, each with its evidence."""

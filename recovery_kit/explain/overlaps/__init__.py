@@ -1,0 +1,1 @@
+"""Windows that overlap on every key: searched for together, on a grid of cells."""

@@ -1,0 +1,1 @@
+"""What a list of what the system processed proves."""

@@ -1,0 +1,1 @@
+"""Single events that would account for what is left of a key."""

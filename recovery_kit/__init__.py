@@ -1,5 +1,11 @@
 """Replay an event log, work running totals out again, and show where the system of record differs.
 
+The hall, in order; each verb takes what the one before it gave::
+
+    log > replay > dedup > totals > reconcile > explain
+             |        |        |         |           |
+         coverage verdicts  running divergences causes, evidence        charts draw any of them
+
 A name is loaded when it is first used, with what it needs: a process that reads a log pays for no
 charts.
 """
@@ -19,6 +25,7 @@ if TYPE_CHECKING:  # the same as in _HOMES, for type checkers and editors
     from recovery_kit.explain.copies import copies
     from recovery_kit.reconcile import Reconciliation, reconcile
     from recovery_kit.replay import Replay, replay
+    from recovery_kit.run.history import History, history
     from recovery_kit.run.steps import Run, open_run
     from recovery_kit.schema import EventSchema
     from recovery_kit.tables.given import read_processed, read_totals
@@ -28,6 +35,7 @@ __all__ = [
     "Dedup",
     "Diagnosis",
     "EventSchema",
+    "History",
     "IncompleteReplay",
     "Reconciliation",
     "RecoveryKitError",
@@ -38,6 +46,7 @@ __all__ = [
     "copies",
     "dedup",
     "explain",
+    "history",
     "open_run",
     "read_processed",
     "read_totals",
@@ -55,6 +64,7 @@ _HOMES = {
     "reconcile": ("Reconciliation", "reconcile"),
     "replay": ("Replay", "replay"),
     "schema": ("EventSchema",),
+    "run.history": ("History", "history"),
     "run.steps": ("Run", "open_run"),
     "tables.given": ("read_processed", "read_totals"),
     "totals": ("Totals", "totals"),

@@ -3,6 +3,7 @@ its name.
 """
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ VERBS = (
     "copies",
     "dedup",
     "explain",
+    "history",
     "open_run",
     "read_processed",
     "read_totals",
@@ -128,3 +130,43 @@ from recovery_kit.replay import Replay, replay
 assert rk.replay is replay and rk.Replay is Replay
 print("held")"""
     assert fresh(code) == "held"
+
+
+def public_functions() -> dict[str, FunctionType]:
+    """By name: the verbs, and every chart."""
+    homes = {"": rk, "charts.": rk.charts, "charts.history.": rk.charts.history}
+    return {
+        where + name: found
+        for where, home in homes.items()
+        for name, found in vars(home).items()
+        if isinstance(found, FunctionType) and not name.startswith("_") and name != "import_module"
+    } | {name: getattr(rk, name) for name in VERBS}
+
+
+def test_public_functions_take_what_a_step_gave_and_then_names() -> None:
+    functions = public_functions()
+    assert {*VERBS, "charts.running", "charts.history.keys"} <= set(functions)
+    for name, function in functions.items():
+        parameters = inspect.signature(function).parameters.values()
+        by_place = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        assert len(by_place) <= (3 if name == "charts.one_key" else 2), (name, by_place)
+        assert not [p.name for p in parameters if len(p.name) == 1], name
+
+
+def test_what_a_step_gave_is_called_the_same_everywhere() -> None:
+    wanted = {
+        "explain": ["reconciliation", "dedup"],
+        "copies": ["dedup"],
+        "charts.one_key": ["reconciliation", "dedup", "diagnosis"],
+        "charts.running": ["reconciliation", "dedup"],
+        "charts.divergence_over_time": ["reconciliation", "dedup"],
+        "charts.where_in_log": ["reconciliation", "dedup"],
+        "charts.incidents": ["diagnosis", "dedup"],
+        "charts.waterfall": ["diagnosis"],
+        "charts.conflicts": ["dedup"],
+        "charts.largest": ["reconciliation"],
+    }
+    functions = public_functions()
+    for name, names in wanted.items():
+        parameters = inspect.signature(functions[name]).parameters.values()
+        assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == names, name

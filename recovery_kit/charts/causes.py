@@ -101,14 +101,14 @@ def _floating(ax: Axes, rows: list[dict[str, Any]], net: Decimal) -> None:
 
 
 @draw.drawn
-def incidents(diagnosis: Diagnosis, unique: Any) -> Chart:
+def incidents(diagnosis: Diagnosis, dedup: Dedup) -> Chart:
     """Where in the log the incidents are, by time and partition.
 
     Parameters
     ----------
     diagnosis : Diagnosis
-    unique : DataFrame
-        Events table, one row an event.
+    dedup : Dedup
+        The events that were explained.
 
     Returns
     -------
@@ -120,9 +120,9 @@ def incidents(diagnosis: Diagnosis, unique: Any) -> Chart:
     table = columns.polars(diagnosis.incidents)
     if not len(table):
         return draw.nothing("No incident", "No cause that many keys share was found.")
-    events = columns.polars(unique, "type", "effect", "time", "topic", "partition").with_columns(
-        pl.col("type", "topic").cast(pl.String)
-    )
+    events = columns.polars(
+        dedup.unique, "type", "effect", "time", "topic", "partition"
+    ).with_columns(pl.col("type", "topic").cast(pl.String))
     over = columns.bins(events["time"], most=24)
     hit = pl.any_horizontal(_inside(row) for row in table.to_dicts())
     sums = (
@@ -159,15 +159,17 @@ def _inside(row: dict[str, Any]) -> pl.Expr:
 
 
 @draw.drawn
-def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Chart:
+def one_key(
+    reconciliation: Reconciliation, dedup: Dedup, diagnosis: Diagnosis, *, key: str
+) -> Chart:
     """One key under the lens: its running total, what is expected, and where its causes lie.
 
     Parameters
     ----------
-    key : str
-    r : Reconciliation
-    d : Dedup
+    reconciliation : Reconciliation
+    dedup : Dedup
     diagnosis : Diagnosis
+    key : str
 
     Returns
     -------
@@ -178,11 +180,11 @@ def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Char
     import polars as pl
 
     fact = (
-        columns.polars(r.table, "key", "expected", "recovered", "difference")
+        columns.polars(reconciliation.table, "key", "expected", "recovered", "difference")
         .filter(key=key)
         .to_dicts()
     )
-    events = columns.polars(d.unique, "key", "time", "effect").filter(key=key).sort("time")
+    events = columns.polars(dedup.unique, "key", "time", "effect").filter(key=key).sort("time")
     if not fact or not len(events):
         return draw.nothing("No running total", f"The log holds no event of {draw.label(key)}.")
     causes = (
@@ -212,8 +214,8 @@ def one_key(key: str, r: Reconciliation, d: Dedup, diagnosis: Diagnosis) -> Char
             label=f"expected {number(fact[0]['expected'])}",
         )
     for name, frame, marker in (
-        ("redelivered", d.redelivered, "x"),
-        ("conflicting version", d.conflicts, "D"),
+        ("redelivered", dedup.redelivered, "x"),
+        ("conflicting version", dedup.conflicts, "D"),
     ):
         copies = columns.polars(
             frame, "key", "time", *(["verdict"] if marker == "D" else [])

@@ -19,19 +19,19 @@ STATUSES = ("matched", "diverged", "missing from expected", "unknown to the log"
 
 
 @draw.drawn
-def statuses(r: Reconciliation) -> Chart:
+def statuses(reconciliation: Reconciliation) -> Chart:
     """How many keys have each status.
 
     Parameters
     ----------
-    r : Reconciliation
+    reconciliation : Reconciliation
 
     Returns
     -------
     matplotlib.figure.Figure
         One bar a status, labelled with its number of keys and its share.
     """
-    keys = len(r.table)
+    keys = len(reconciliation.table)
     if not keys:
         return draw.nothing(
             "No keys",
@@ -39,7 +39,9 @@ def statuses(r: Reconciliation) -> Chart:
         )
     found = {
         status: n
-        for (status,), n in columns.counts(columns.polars(r.table, "status"), ["status"]).items()
+        for (status,), n in columns.counts(
+            columns.polars(reconciliation.table, "status"), ["status"]
+        ).items()
     }
     rows = [status for status in STATUSES if status != "not compared" or status in found]
     numbers = [found.get(row, 0) for row in rows]
@@ -50,7 +52,8 @@ def statuses(r: Reconciliation) -> Chart:
     )
     if found.get("indeterminate"):
         title = (
-            f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be settled{caveat(r)}"
+            f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be "
+            f"settled{caveat(reconciliation)}"
         )
     if found.get("not compared"):
         title = f"{draw.some(keys, 'key')} recovered, and nothing to compare with"
@@ -72,12 +75,12 @@ def statuses(r: Reconciliation) -> Chart:
 
 
 @draw.drawn
-def largest(r: Reconciliation, *, most: int = 20) -> Chart:
+def largest(reconciliation: Reconciliation, *, most: int = 20) -> Chart:
     """The largest differences, signed, each with its exact amount.
 
     Parameters
     ----------
-    r : Reconciliation
+    reconciliation : Reconciliation
     most : int
         Bars at most.
 
@@ -88,18 +91,20 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
     """
     import polars as pl
 
-    look = divergent(r)
+    look = divergent(reconciliation)
     table = look.filter(pl.col("difference") != 0)
     equal = f"; {len(look) - len(table):,} more diverge though their totals are equal" * (
         len(look) > len(table)
     )
     if not len(table):
-        return draw.nothing("No differences", none_differs(r).replace(", so", f"{equal}, so"))
+        return draw.nothing(
+            "No differences", none_differs(reconciliation).replace(", so", f"{equal}, so")
+        )
     rows = table.head(most).to_dicts()
     names = [draw.label(row["key"]) for row in rows]
     title = (
-        f"{len(table):,} of {draw.some(len(r.table), 'key')} differ; the largest difference is "
-        f"{draw.signed(rows[0]['difference'])}"
+        f"{len(table):,} of {draw.some(len(reconciliation.table), 'key')} differ; the largest "
+        f"difference is {draw.signed(rows[0]['difference'])}"
     )
     shown = (
         f"all {len(rows):,}"
@@ -110,7 +115,7 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
         f"{n}: {draw.signed(row['difference'])}" for n, row in zip(names[:5], rows[:5], strict=True)
     )
     fig = draw.chart(
-        title + equal + caveat(r),
+        title + equal + caveat(reconciliation),
         f"Differences, {shown}, largest first. {told}.",
         height=1.9 + 0.26 * len(rows),
     )
@@ -126,13 +131,13 @@ def largest(r: Reconciliation, *, most: int = 20) -> Chart:
 
 
 @draw.drawn
-def distribution(r: Reconciliation) -> Chart:
+def distribution(reconciliation: Reconciliation) -> Chart:
     """How large the differences are: the non-zero ones in logarithmic bins, negative and positive
     apart.
 
     Parameters
     ----------
-    r : Reconciliation
+    reconciliation : Reconciliation
 
     Returns
     -------
@@ -141,10 +146,10 @@ def distribution(r: Reconciliation) -> Chart:
     """
     import numpy as np
 
-    exact = columns.polars(r.table, "difference")["difference"]
+    exact = columns.polars(reconciliation.table, "difference")["difference"]
     exact = exact.filter(exact != 0)
     if not len(exact):
-        return draw.nothing("No differences", none_differs(r))
+        return draw.nothing("No differences", none_differs(reconciliation))
     sizes = exact.abs()
     edges = _edges(sizes)
     less, more = (
@@ -156,7 +161,7 @@ def distribution(r: Reconciliation) -> Chart:
     )
     middle = number(sizes.sort()[len(sizes) // 2])
     fig = draw.chart(
-        title + caveat(r),
+        title + caveat(reconciliation),
         f"Distribution of the non-zero differences; half of them are {middle} or more in size.",
     )
     ax = fig.add_subplot()
@@ -211,26 +216,28 @@ def _counts(sizes: pl.Series, edges: list[Decimal]) -> list[int]:
     return [after - before for before, after in pairwise(below)]
 
 
-def divergent(r: Reconciliation) -> pl.DataFrame:
+def divergent(reconciliation: Reconciliation) -> pl.DataFrame:
     """The keys to look at, largest difference first."""
-    return columns.polars(r.divergences, "key", "difference", "status")
+    return columns.polars(reconciliation.divergences, "key", "difference", "status")
 
 
-def caveat(r: Reconciliation) -> str:
+def caveat(reconciliation: Reconciliation) -> str:
     """A replay that is not complete, to end a title with."""
     return (
-        "" if r.verdict in (None, "complete") else f"; the replay is not complete, but {r.verdict}"
+        ""
+        if reconciliation.verdict in (None, "complete")
+        else f"; the replay is not complete, but {reconciliation.verdict}"
     )
 
 
-def none_differs(r: Reconciliation) -> str:
+def none_differs(reconciliation: Reconciliation) -> str:
     """That there is nothing to draw, in words."""
-    if (columns.polars(r.table, "status")["status"] == "not compared").any():
+    if (columns.polars(reconciliation.table, "status")["status"] == "not compared").any():
         return (
-            f"No expected totals were given for the {draw.some(len(r.table), 'key')}, so there is "
-            "nothing to draw."
+            f"No expected totals were given for the {draw.some(len(reconciliation.table), 'key')}, "
+            "so there is nothing to draw."
         )
     return (
-        f"Expected and recovered totals agree for all {draw.some(len(r.table), 'key')}, so there "
-        "is nothing to draw."
+        "Expected and recovered totals agree for all "
+        f"{draw.some(len(reconciliation.table), 'key')}, so there is nothing to draw."
     )

@@ -20,20 +20,20 @@ MOST = 40
 
 
 @draw.drawn
-def keys(h: History) -> Chart:
+def keys(history: History) -> Chart:
     """Divergent keys by run: those that were there before, the new ones, and below zero those
     resolved since.
 
     Parameters
     ----------
-    h : History
+    history : History
 
     Returns
     -------
     matplotlib.figure.Figure
         A bar a compared run, labelled with its number of divergent keys.
     """
-    runs = _newest(h.compared)
+    runs = _newest(history.compared)
     if not runs:
         return _no_run()
     last = runs[-1]
@@ -73,19 +73,19 @@ def keys(h: History) -> Chart:
 
 
 @draw.drawn
-def amounts(h: History) -> Chart:
+def amounts(history: History) -> Chart:
     """The sum of the absolute differences, and the net one, by run.
 
     Parameters
     ----------
-    h : History
+    history : History
 
     Returns
     -------
     matplotlib.figure.Figure
         A bar (absolute) and a marker (net) a compared run.
     """
-    runs = _newest(h.compared)
+    runs = _newest(history.compared)
     if not runs:
         return _no_run()
     absolute, net = ([Decimal(r[f"{n}_difference"]) for r in runs] for n in ("absolute", "net"))
@@ -113,19 +113,19 @@ def amounts(h: History) -> Chart:
 
 
 @draw.drawn
-def reads(h: History) -> Chart:
+def reads(history: History) -> Chart:
     """What each whole run read of the log, and whether that was all of it.
 
     Parameters
     ----------
-    h : History
+    history : History
 
     Returns
     -------
     matplotlib.figure.Figure
         A bar a run, as high as the messages it read; the hatch says the verdict of its replay.
     """
-    runs = _newest(h.runs[h.runs["verdict"].notna()])
+    runs = _newest(history.runs[history.runs["verdict"].notna()])
     if not runs:
         return _no_run()
     bad = [r for r in runs if r["verdict"] != "complete"]

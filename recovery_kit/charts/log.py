@@ -145,14 +145,14 @@ def coverage(replay: Replay) -> Chart:
 
 
 @draw.drawn
-def redeliveries(d: Dedup) -> Chart:
+def redeliveries(dedup: Dedup) -> Chart:
     """Where in the log copies of events already seen were delivered, by time and partition.
 
     Conflicting ones marked.
 
     Parameters
     ----------
-    d : Dedup
+    dedup : Dedup
 
     Returns
     -------
@@ -163,17 +163,17 @@ def redeliveries(d: Dedup) -> Chart:
     import polars as pl
 
     wanted = ["time", "topic", "partition"]
-    again = columns.polars(d.redelivered, *wanted)
+    again = columns.polars(dedup.redelivered, *wanted)
     other = (
-        columns.polars(d.conflicts, *wanted, "verdict")
+        columns.polars(dedup.conflicts, *wanted, "verdict")
         .filter(pl.col("verdict") == "conflicting")
         .select(wanted)
     )
     title = (
-        f"{d.counts['redelivered']:,} redelivered and {d.counts['conflicting']:,} conflicting "
-        "copies"
+        f"{dedup.counts['redelivered']:,} redelivered and {dedup.counts['conflicting']:,} "
+        "conflicting copies"
     )
-    title += f" among {d.counts['events']:,} events"
+    title += f" among {dedup.counts['events']:,} events"
     copies = pl.concat([again, other])
     if not len(copies):
         return draw.nothing(title, "Every event was delivered once, so there is nothing to draw.")
@@ -198,8 +198,8 @@ def redeliveries(d: Dedup) -> Chart:
         middles = draw.middles(over)
         x = [middles[i] for _, _, i in crossed]
         y = [found.index((topic, partition)) + 0.3 for topic, partition, _ in crossed]
-        ax.plot(x, y, "X", color="white", markeredgecolor="black", markersize=8,
-                label=f"holds conflicting copies ({d.counts['conflicting']:,} in all)")  # fmt: skip
+        label = f"holds conflicting copies ({dedup.counts['conflicting']:,} in all)"
+        ax.plot(x, y, "X", color="white", markeredgecolor="black", markersize=8, label=label)
         draw.legend(ax, columns=1)
     outside = copies.select(over.place()).to_series().null_count()
     ax.set_title(f"redelivered copies in each {over.duration}{_outside(outside)}")
@@ -213,13 +213,13 @@ def redeliveries(d: Dedup) -> Chart:
 
 
 @draw.drawn
-def conflicts(d: Dedup, *, most: int = 20) -> Chart:
+def conflicts(dedup: Dedup, *, most: int = 20) -> Chart:
     """What each conflicting copy is worth: how the sum of all totals would change had that copy
     been chosen.
 
     Parameters
     ----------
-    d : Dedup
+    dedup : Dedup
     most : int
         Bars at most; the largest worths are drawn.
 
@@ -231,7 +231,7 @@ def conflicts(d: Dedup, *, most: int = 20) -> Chart:
     import polars as pl
 
     table = columns.polars(
-        d.conflicts, "event_id", "topic", "partition", "offset", "verdict", "worth"
+        dedup.conflicts, "event_id", "topic", "partition", "offset", "verdict", "worth"
     )
     table = table.filter(pl.col("verdict") == "conflicting")
     if not len(table):

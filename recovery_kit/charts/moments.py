@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from recovery_kit.charts.figure import Chart
+    from recovery_kit.dedup import Dedup
     from recovery_kit.reconcile import Reconciliation
 
 UNKNOWN = "without a list of what the system processed, the moment of an error is not known"
@@ -24,7 +25,9 @@ NONE_APPLIED_WRONG = (
 
 
 @draw.drawn
-def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = None) -> Chart:
+def divergence_over_time(
+    reconciliation: Reconciliation, dedup: Dedup, *, processed: Any = None
+) -> Chart:
     """How the difference grew: with `processed`, applied − recovered as it ran over time.
 
     Each event counts at its own time, so that a system that was only slow does not seem wrong.
@@ -33,11 +36,11 @@ def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = Non
 
     Parameters
     ----------
-    unique : DataFrame
-        Events table, one row an event.
-    r : Reconciliation
+    reconciliation : Reconciliation
+    dedup : Dedup
+        The events that its recovered totals came from.
     processed : DataFrame or path, optional
-        What the system applied, in any form that `tables.read_processed` takes: event_id, optional
+        What the system applied, in any form that `read_processed` takes: event_id, optional
         effect and time.
 
     Returns
@@ -52,16 +55,16 @@ def divergence_over_time(unique: Any, r: Reconciliation, *, processed: Any = Non
         When `processed` cannot be read exactly.
     """
     return (
-        _share_over_time(unique, r)
+        _share_over_time(reconciliation, dedup)
         if processed is None
-        else _amounts_over_time(unique, r, processed)
+        else _amounts_over_time(reconciliation, dedup, processed)
     )
 
 
-def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
+def _amounts_over_time(reconciliation: Reconciliation, dedup: Dedup, processed: Any) -> Chart:
     import polars as pl
 
-    gaps, over, notes = _gaps(unique, r, processed, most=240)
+    gaps, over, notes = _gaps(reconciliation, dedup, processed, most=240)
     if not len(gaps):
         return draw.nothing("No divergence over time", "; ".join([NONE_APPLIED_WRONG, *notes]))
     run = pl.col("delta").cum_sum().over("owner")
@@ -78,7 +81,7 @@ def _amounts_over_time(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     )
     title = (
         f"Net, the system applied {than} the log gives; key by key it is off by "
-        f"{number(off)}{caveat(r)}"
+        f"{number(off)}{caveat(reconciliation)}"
     )
     notes += _not_drawn(gaps)
     unknown = gaps.filter(pl.col("partition").is_null() & pl.col("at").is_not_null())
@@ -132,13 +135,13 @@ def _two_lines(ax: Axes, over: columns.Bins, steps: pl.DataFrame) -> None:
         )
 
 
-def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
+def _share_over_time(reconciliation: Reconciliation, dedup: Dedup) -> Chart:
     import numpy as np
     import polars as pl
 
-    if not len(keys := divergent(r)["key"]):
-        return draw.nothing("No divergence over time", none_differs(r))
-    events = columns.polars(unique, "key", "time").with_columns(
+    if not len(keys := divergent(reconciliation)["key"]):
+        return draw.nothing("No divergence over time", none_differs(reconciliation))
+    events = columns.polars(dedup.unique, "key", "time").with_columns(
         theirs=pl.col("key").is_in(keys.implode())
     )
     if not len(events):
@@ -153,7 +156,7 @@ def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
     overall = 100 * ours.sum() / max(both.sum(), 1)
     title = (
         f"{overall:.1f} % of the events belong to the {draw.some(len(keys), 'divergent key')}; "
-        f"{UNKNOWN}{caveat(r)}"
+        f"{UNKNOWN}{caveat(reconciliation)}"
     )
     fig = draw.chart(
         title,
@@ -175,14 +178,14 @@ def _share_over_time(unique: Any, r: Reconciliation) -> Chart:
 
 
 @draw.drawn
-def where_in_log(unique: Any, r: Reconciliation, *, processed: Any = None) -> Chart:
+def where_in_log(reconciliation: Reconciliation, dedup: Dedup, *, processed: Any = None) -> Chart:
     """Where in the log the difference comes from, by time and partition.
 
     Parameters
     ----------
-    unique : DataFrame
-        Events table, one row an event.
-    r : Reconciliation
+    reconciliation : Reconciliation
+    dedup : Dedup
+        The events that its recovered totals came from.
     processed : DataFrame or path, optional
         As for `divergence_over_time`.
 
@@ -197,13 +200,17 @@ def where_in_log(unique: Any, r: Reconciliation, *, processed: Any = None) -> Ch
     TableError
         When `processed` cannot be read exactly.
     """
-    return _share_map(unique, r) if processed is None else _amount_map(unique, r, processed)
+    return (
+        _share_map(reconciliation, dedup)
+        if processed is None
+        else _amount_map(reconciliation, dedup, processed)
+    )
 
 
-def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
+def _amount_map(reconciliation: Reconciliation, dedup: Dedup, processed: Any) -> Chart:
     import polars as pl
 
-    gaps, over, notes = _gaps(unique, r, processed, most=24)
+    gaps, over, notes = _gaps(reconciliation, dedup, processed, most=24)
     if not len(gaps):
         return draw.nothing("No divergence in the log", "; ".join([NONE_APPLIED_WRONG, *notes]))
     gaps = gaps.with_columns(at=pl.when(pl.col("partition").is_not_null()).then("at"))
@@ -212,10 +219,11 @@ def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     )
     size = number(columns.total(gaps["delta"].abs()))
     title = (
-        f"{size} in events that the system missed or applied otherwise than the log says{caveat(r)}"
+        f"{size} in events that the system missed or applied otherwise than the log "
+        f"says{caveat(reconciliation)}"
     )
     found, about = (
-        columns.places(columns.polars(unique, "topic", "partition")),
+        columns.places(columns.polars(dedup.unique, "topic", "partition")),
         "events missed or applied otherwise",
     )
     if len(found) > MOST_ROWS:
@@ -232,12 +240,12 @@ def _amount_map(unique: Any, r: Reconciliation, processed: Any) -> Chart:
     )
 
 
-def _share_map(unique: Any, r: Reconciliation) -> Chart:
+def _share_map(reconciliation: Reconciliation, dedup: Dedup) -> Chart:
     import polars as pl
 
-    if not len(keys := divergent(r)["key"]):
-        return draw.nothing("No divergence in the log", none_differs(r))
-    events = columns.polars(unique, "key", "time", "topic", "partition")
+    if not len(keys := divergent(reconciliation)["key"]):
+        return draw.nothing("No divergence in the log", none_differs(reconciliation))
+    events = columns.polars(dedup.unique, "key", "time", "topic", "partition")
     if not len(events):
         return draw.nothing(
             "No divergence in the log", "There is no event, so there is nothing to draw."
@@ -253,7 +261,7 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
         {row[:-1]: row[-1] for row in shares.iter_rows()},
         title=(
             f"Where the events of the {draw.some(len(keys), 'divergent key')} stand; "
-            f"{UNKNOWN}{caveat(r)}"
+            f"{UNKNOWN}{caveat(reconciliation)}"
         ),
         about="share of the events that belong to divergent keys",
         unit="% of events",
@@ -263,7 +271,7 @@ def _share_map(unique: Any, r: Reconciliation) -> Chart:
 
 
 def _gaps(
-    unique: Any, r: Reconciliation, processed: Any, *, most: int
+    reconciliation: Reconciliation, dedup: Dedup, processed: Any, *, most: int
 ) -> tuple[pl.DataFrame, columns.Bins, list[str]]:
     """Events applied otherwise than the log says, with the bin of time of each (null: no time, or a
     far one).
@@ -272,7 +280,7 @@ def _gaps(
     """
     import polars as pl
 
-    events = columns.polars(unique, "event_id", "key", "time", "topic", "partition", "effect")
+    events = columns.polars(dedup.unique, "event_id", "key", "time", "topic", "partition", "effect")
     told = columns.processed(processed)
     gaps = columns.deltas(events, told)
     notes = []
@@ -280,9 +288,9 @@ def _gaps(
         unknown := told.join(events, on="event_id", how="anti")
     ):
         notes.append(f"{draw.some(len(unknown), 'processed id')} not in the log, of unknown amount")
-    rest = columns.total(columns.polars(r.table, "difference")["difference"]) - columns.total(
-        gaps["delta"]
-    )
+    rest = columns.total(
+        columns.polars(reconciliation.table, "difference")["difference"]
+    ) - columns.total(gaps["delta"])
     if rest:
         notes.append(f"{draw.signed(rest)} of expected − recovered is not in the processed list")
     over = columns.bins(pl.concat([events["time"], gaps["time"]]), most=most)

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from recovery_kit.charts.figure import Chart
+    from recovery_kit.dedup import Dedup
     from recovery_kit.reconcile import Reconciliation
 
 
 @draw.drawn
 def running(
-    unique: Any,
-    r: Reconciliation,
+    reconciliation: Reconciliation,
+    dedup: Dedup,
     *,
     keys: Sequence[str] | None = None,
     most: int = 6,
@@ -32,9 +33,9 @@ def running(
 
     Parameters
     ----------
-    unique : DataFrame
-        Events table, one row an event.
-    r : Reconciliation
+    reconciliation : Reconciliation
+    dedup : Dedup
+        The events that its recovered totals came from.
     keys : str or sequence of str, optional
         The keys to draw. Not given: the `most` with the largest differences.
     most : int
@@ -55,13 +56,19 @@ def running(
     """
     import polars as pl
 
-    table = columns.polars(r.table, "key", "expected", "recovered", "difference", "status")
+    table = columns.polars(
+        reconciliation.table, "key", "expected", "recovered", "difference", "status"
+    )
     wanted = [keys] if isinstance(keys, str) else keys
-    chosen = divergent(r)["key"].head(most).to_list() if wanted is None else list(wanted)[:most]
+    chosen = (
+        divergent(reconciliation)["key"].head(most).to_list()
+        if wanted is None
+        else list(wanted)[:most]
+    )
     if not chosen:
-        return draw.nothing("No running totals", none_differs(r))
+        return draw.nothing("No running totals", none_differs(reconciliation))
     facts = {row["key"]: row for row in table.filter(pl.col("key").is_in(chosen)).to_dicts()}
-    events = columns.polars(unique, "event_id", "key", "time", "effect").filter(
+    events = columns.polars(dedup.unique, "event_id", "key", "time", "effect").filter(
         pl.col("key").is_in(chosen)
     )
     applied = None if processed is None else _applied(events, processed)
@@ -84,7 +91,9 @@ def running(
         )
     lines = f"Recovered{', applied by the system' * (applied is not None)} and expected"
     rows = -(-len(chosen) // 2)
-    fig = draw.chart(title + caveat(r), f"{lines}, {over.span}.", height=1.0 + 2.2 * rows)
+    fig = draw.chart(
+        title + caveat(reconciliation), f"{lines}, {over.span}.", height=1.0 + 2.2 * rows
+    )
     panels = fig.subplots(rows, min(2, len(chosen)), squeeze=False).ravel()
     steps = _steps(events, over), None if applied is None else _steps(applied, over)
     for at, key in enumerate(chosen):

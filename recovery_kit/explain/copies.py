@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 COLUMNS = ("event_id", "type", "value", "effect", "time", "topic", "partition", "offset", "verdict")
 
 
-def copies(d: Dedup, key: str) -> Any:
+def copies(dedup: Dedup, *, key: str) -> Any:
     """Every copy of every event of one key, by time and place in the log.
 
     Parameters
     ----------
-    d : Dedup
+    dedup : Dedup
     key : str
 
     Returns
     -------
     DataFrame or Table
-        A row a copy, of the kind that ``d.unique`` is: ``event_id``, ``type``, ``value``,
+        A row a copy, of the kind that ``dedup.unique`` is: ``event_id``, ``type``, ``value``,
         ``effect``, ``time``, ``topic``, ``partition``, ``offset``, ``verdict`` (``"chosen"``,
         ``"redelivered"`` or ``"conflicting"``) and ``running``, the key's total after it, from
         zero: only chosen copies move it.
     """
     import polars as pl
 
-    unique, back = frames.opened(d.unique, what="unique")
+    unique, back = frames.opened(dedup.unique, what="unique")
     chosen = _of(unique, key).with_columns(verdict=pl.lit("chosen"))
-    redelivered = _of(frames.opened(d.redelivered, what="redelivered")[0], key).with_columns(
+    redelivered = _of(frames.opened(dedup.redelivered, what="redelivered")[0], key).with_columns(
         verdict=pl.lit("redelivered")
     )
-    conflicts = _of(frames.opened(d.conflicts, what="conflicts")[0], key).filter(
+    conflicts = _of(frames.opened(dedup.conflicts, what="conflicts")[0], key).filter(
         pl.col("verdict") == "conflicting"
     )
     made = pl.concat([frame.select(COLUMNS) for frame in (chosen, redelivered, conflicts)])

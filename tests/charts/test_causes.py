@@ -41,7 +41,7 @@ def test_the_map_of_incidents_tells_each(form: str) -> None:
     r, d = reconciled(LOG, applied, form)
     for processed in (None, listed(applied, "effect")):
         found = explain(r, d, processed=processed)
-        figure = causes.incidents(found, d.unique)
+        figure = causes.incidents(found, d)
         assert "1 incident, worth" in figure.alt
         assert "offsets 700 to 999" in figure.alt
         assert figure.png().startswith(b"\x89PNG")
@@ -51,7 +51,7 @@ def test_one_key_shows_its_copies_and_causes() -> None:
     log, again = with_copies(), LOG[30]
     applied = [*apply(log[: len(LOG)]), (again[0], again[3], effect(again))]
     r, d = reconciled(log, applied)
-    figure = causes.one_key(again[3], r, d, explain(r, d))
+    figure = causes.one_key(r, d, explain(r, d), key=again[3])
     assert "applied_twice (consistent)" in figure.alt
     assert figure.png().startswith(b"\x89PNG")
 
@@ -60,8 +60,8 @@ def test_nothing_to_draw_is_said() -> None:
     r, d = reconciled(LOG, apply(LOG))
     found = explain(r, d)
     assert "No key differs" in causes.waterfall(found).alt
-    assert "No cause" in causes.incidents(found, d.unique).alt
-    assert "no event of nobody" in causes.one_key("nobody", r, d, found).alt
+    assert "No cause" in causes.incidents(found, d).alt
+    assert "no event of nobody" in causes.one_key(r, d, found, key="nobody").alt
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -71,7 +71,7 @@ def test_every_copy_of_a_key_has_a_verdict_and_the_chosen_ones_run_up_to_the_tot
     log = with_copies()
     r, d = reconciled(log, apply(LOG), form)
     for event, verdict in ((LOG[30], "redelivered"), (LOG[40], "conflicting")):
-        found = copies(d, event[3])
+        found = copies(d, key=event[3])
         assert type(found) is type(d.unique)
         told = rows(found)
         assert [row["verdict"] for row in told if row["event_id"] == event[0]] == [

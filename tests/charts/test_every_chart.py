@@ -37,20 +37,18 @@ EVERY: dict[str, Callable[[Found], Chart]] = {
     "statuses": lambda f: charts.statuses(f.r),
     "largest": lambda f: charts.largest(f.r),
     "distribution": lambda f: charts.distribution(f.r),
-    "divergence_over_time": lambda f: charts.divergence_over_time(
-        f.unique, f.r, processed=f.processed
-    ),
-    "divergence_over_time, no list": lambda f: charts.divergence_over_time(f.unique, f.r),
-    "running": lambda f: charts.running(f.unique, f.r, processed=f.processed),
-    "running, no list": lambda f: charts.running(f.unique, f.r),
-    "where_in_log": lambda f: charts.where_in_log(f.unique, f.r, processed=f.processed),
-    "where_in_log, no list": lambda f: charts.where_in_log(f.unique, f.r),
+    "divergence_over_time": lambda f: charts.divergence_over_time(f.r, f.d, processed=f.processed),
+    "divergence_over_time, no list": lambda f: charts.divergence_over_time(f.r, f.d),
+    "running": lambda f: charts.running(f.r, f.d, processed=f.processed),
+    "running, no list": lambda f: charts.running(f.r, f.d),
+    "where_in_log": lambda f: charts.where_in_log(f.r, f.d, processed=f.processed),
+    "where_in_log, no list": lambda f: charts.where_in_log(f.r, f.d),
 }
 
 
 def test_every_public_chart_is_tried_here() -> None:
-    of_a_diagnosis = {"incidents", "one_key", "waterfall"}  # in test_explain_charts
-    assert {name.split(",")[0] for name in EVERY} == set(charts.__all__) - of_a_diagnosis
+    elsewhere = {"incidents", "one_key", "waterfall", "history"}  # in test_causes and test_history
+    assert {name.split(",")[0] for name in EVERY} == set(charts.__all__) - elsewhere
 
 
 @pytest.mark.parametrize("name", EVERY)

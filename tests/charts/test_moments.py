@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
 from recovery_kit import charts
+from recovery_kit.dedup import dedup
 from recovery_kit.errors import TableError
 from recovery_kit.reconcile import reconcile
 from recovery_kit.tables.arrow import to_pandas
@@ -52,7 +53,7 @@ def test_the_lines_run_through_every_moment_s_exact_sums(
     ]
     table = events(sorted(log, key=lambda event: (event[6], event[7])))
     r = reconcile(totals(to_pandas(table)), pd.DataFrame({"key": ["a"], "total": [0]}))
-    chart = charts.divergence_over_time(to_pandas(table), r, processed=processed_of(applied))
+    chart = charts.divergence_over_time(r, dedup(to_pandas(table)), processed=processed_of(applied))
     if all(row[3] == 1 for row in rows):
         assert "nothing to draw" in chart.alt
         return
@@ -69,7 +70,7 @@ def test_what_came_from_elsewhere_is_drawn_at_its_processing_and_told() -> None:
     f = (
         found()
     )  # a10 missed: -11.25; b20 twice: +21.25; c30 reversed: -62.50; by hand at 12:40: +5.00
-    chart = charts.divergence_over_time(f.unique, f.r, processed=f.processed)
+    chart = charts.divergence_over_time(f.r, f.d, processed=f.processed)
     absolute, net = lines(chart.axes[0])
     assert list(absolute.values()) == [0.0, 11.25, 32.5, 95.0, 100.0, 100.0]
     assert list(net.values()) == [0.0, -11.25, 10.0, -52.5, -47.5, -47.5]
@@ -84,12 +85,10 @@ def test_what_came_from_elsewhere_is_drawn_at_its_processing_and_told() -> None:
 
 def test_what_cannot_be_placed_in_time_is_counted_not_forgotten() -> None:
     f = found()
-    chart = charts.divergence_over_time(
-        f.unique, f.r, processed=f.processed[["event_id", "effect"]]
-    )
+    chart = charts.divergence_over_time(f.r, f.d, processed=f.processed[["event_id", "effect"]])
     assert "1 event, +5.00, not drawn for want of a place in the log or a near time" in chart.alt
     assert "Net, the system applied 47.50 less" in chart.get_suptitle()
-    ids = charts.divergence_over_time(f.unique, f.r, processed=f.processed[["event_id"]])
+    ids = charts.divergence_over_time(f.r, f.d, processed=f.processed[["event_id"]])
     assert "1 processed id not in the log, of unknown amount" in ids.alt
     assert (
         "-57.50 of expected − recovered is not in the processed list" in ids.alt
@@ -100,15 +99,15 @@ def test_nothing_but_unplaced_amounts_still_draws() -> None:
     f = found()
     right = processed_of([(row[0], row[2], 1) for row in LOG])
     more = pd.concat([right, processed_of([("by hand", "5.00", 0)])])[["event_id", "effect"]]
-    chart = charts.divergence_over_time(f.unique, f.r, processed=more)
+    chart = charts.divergence_over_time(f.r, f.d, processed=more)
     assert list(lines(chart.axes[0])[0].values()) == [0.0, 0.0]
     assert "1 event, +5.00, not drawn" in chart.alt
-    assert "1 event, +5.00, not drawn" in charts.where_in_log(f.unique, f.r, processed=more).alt
+    assert "1 event, +5.00, not drawn" in charts.where_in_log(f.r, f.d, processed=more).alt
 
 
 def test_amounts_stand_in_the_cells_they_came_from() -> None:
     f = found()
-    chart = charts.where_in_log(f.unique, f.r, processed=f.processed)
+    chart = charts.where_in_log(f.r, f.d, processed=f.processed)
     ax = chart.axes[0]
     cells = ax.collections[0].get_array()
     width = 60 // cells.shape[1]
@@ -126,11 +125,11 @@ def test_amounts_stand_in_the_cells_they_came_from() -> None:
 
 def test_without_a_list_it_is_the_share_of_divergent_keys_and_says_what_is_not_known() -> None:
     f = found()  # a, b and c diverge; each partition has two of the four keys
-    chart = charts.where_in_log(f.unique, f.r)
+    chart = charts.where_in_log(f.r, f.d)
     cells = chart.axes[0].collections[0].get_array()
     assert set(cells[0]) == {100.0}  # a and c
     assert set(cells[1]) == {50.0}  # b and d
-    over_time = charts.divergence_over_time(f.unique, f.r)
+    over_time = charts.divergence_over_time(f.r, f.d)
     assert {bar.get_height() for bar in over_time.axes[0].patches} == {75.0}
     for made in (chart, over_time):
         assert (
@@ -144,9 +143,9 @@ def test_of_many_partitions_only_those_with_a_difference_are_drawn() -> None:
     unique = to_pandas(events(log))
     r = reconcile(totals(unique), pd.DataFrame({"key": ["k"], "total": ["58.00"]}))
     applied = processed_of([(row[0], "1.00", 0) for row in log if row[6] not in (7, 41)])
-    ax = charts.where_in_log(unique, r, processed=applied).axes[0]
+    ax = charts.where_in_log(r, dedup(unique), processed=applied).axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["partition 7", "partition 41"]
-    shares = charts.where_in_log(unique, r).axes[0]
+    shares = charts.where_in_log(r, dedup(unique)).axes[0]
     assert 20 <= len(shares.get_yticks()) <= 40
     assert shares.collections[0].get_array().shape[0] == 60
 
@@ -156,12 +155,12 @@ def test_a_processed_list_that_cannot_be_read_exactly_is_refused() -> None:
     wrong = pd.DataFrame({"event_id": ["a1"], "effect": [1.25]})
     for chart in (charts.divergence_over_time, charts.where_in_log, charts.running):
         with pytest.raises(TableError, match="floats"):
-            chart(f.unique, f.r, processed=wrong)
+            chart(f.r, f.d, processed=wrong)
 
 
 def test_times_are_drawn_in_utc() -> None:
     f = found()
-    ax = charts.divergence_over_time(f.unique, f.r).axes[0]
+    ax = charts.divergence_over_time(f.r, f.d).axes[0]
     assert ax.get_xlabel() == "time, UTC, 2026-03-02"
     noon = datetime.fromtimestamp(NOON / 1000, UTC)
     assert f"{noon:%H:%M}" == "12:00" == next(t.get_text() for t in ax.get_xticklabels())

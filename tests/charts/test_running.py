@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from recovery_kit import charts
+from recovery_kit.dedup import dedup
 from recovery_kit.reconcile import reconcile
 from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.totals import totals
@@ -15,7 +16,7 @@ from tests.events import NOON, Event, events
 
 def test_a_panel_a_key_worst_first_each_ending_where_reconcile_says() -> None:
     f = found()
-    chart = charts.running(f.unique, f.r, processed=f.processed)
+    chart = charts.running(f.r, f.d, processed=f.processed)
     table = f.r.table.set_index("key")
     assert [ax.get_title("left") for ax in chart.axes] == ["c", "b", "a"]
     assert [ax.get_title("right") for ax in chart.axes] == ["-57.50", "+21.25", "-11.25"]
@@ -33,7 +34,7 @@ def test_a_panel_a_key_worst_first_each_ending_where_reconcile_says() -> None:
 
 def test_the_line_steps_at_the_events_times() -> None:
     f = found()
-    line = charts.running(f.unique, f.r, keys=["d"]).axes[0].lines[0]
+    line = charts.running(f.r, f.d, keys=["d"]).axes[0].lines[0]
     minutes = (np.asarray(line.get_xdata()) * 86_400_000 - NOON) / MINUTE
     sums = np.cumsum([minute + 1.25 for minute in range(60)])
     assert line.get_drawstyle() == "steps-post"
@@ -46,7 +47,7 @@ def test_an_opening_total_is_where_the_lines_begin() -> None:
     opening = pd.DataFrame({"key": ["a"], "total": ["1000.00"]})
     r = reconcile(totals(unique, opening=opening), pd.DataFrame({"key": ["a"], "total": ["0.00"]}))
     processed = processed_of([(row[0], row[2], row[4] // MINUTE) for row in LOG])
-    ax = charts.running(unique, r, keys="a", processed=processed).axes[0]
+    ax = charts.running(r, dedup(unique), keys="a", processed=processed).axes[0]
     assert [line.get_ydata()[0] for line in ax.lines[:2]] == [1000.0, 1000.0]
 
 
@@ -59,7 +60,7 @@ def test_the_system_s_line_moves_when_the_system_did() -> None:
     r = reconcile(totals(unique), pd.DataFrame({"key": ["k"], "total": ["9.00"]}))
     late = processed_of([("e1", "1.00", 20), ("e2", "8.00", 40)])
     for processed, minutes in ((late, [20, 40]), (late[["event_id", "effect"]], [0, 10])):
-        line = charts.running(unique, r, processed=processed).axes[0].lines[1]
+        line = charts.running(r, dedup(unique), processed=processed).axes[0].lines[1]
         at = (np.asarray(line.get_xdata())[1:-1] * 86_400_000 - NOON) / MINUTE
         assert np.all(np.abs(at - minutes) < 0.2)
         assert list(line.get_ydata()) == [0.0, 1.0, 9.0, 9.0]
@@ -69,7 +70,7 @@ def test_keys_of_one_side_only_and_of_none_are_said() -> None:
     expected = pd.DataFrame({"key": ["only expected"], "total": ["7.00"]})
     unique = to_pandas(events(LOG))
     r = reconcile(totals(unique), expected)
-    chart = charts.running(unique, r, keys=["only expected", "a", "nowhere"])
+    chart = charts.running(r, dedup(unique), keys=["only expected", "a", "nowhere"])
     known, ours, unknown = chart.axes
     assert [float(line.get_ydata()[0]) for line in known.lines] == [0.0, 7.0]
     assert len(ours.lines) == 1
@@ -81,6 +82,6 @@ def test_more_keys_than_panels_are_cut_to_the_worst() -> None:
     log: list[Event] = [(f"e{i}", "add", f"{i}.00", f"k{i:03}", i, "t", 0, i) for i in range(1, 40)]
     unique = to_pandas(events(log))
     r = reconcile(totals(unique), pd.DataFrame({"key": ["k001"], "total": [Decimal("1.00")]}))
-    chart = charts.running(unique, r, most=5)
+    chart = charts.running(r, dedup(unique), most=5)
     assert [ax.get_title("left") for ax in chart.axes] == ["k039", "k038", "k037", "k036", "k035"]
     assert [bool(ax.get_xlabel()) for ax in chart.axes] == [False, False, False, True, True]

@@ -510,7 +510,9 @@ def test_a_bad_list_is_refused_with_its_place(processed: Any, says: str) -> None
 
 def test_results_of_other_steps_are_refused() -> None:
     r, d = reconciled(LOG, apply(LOG))
-    with pytest.raises(ParameterError, match=r"r is a Dedup; expected what reconcile\(\) gives"):
+    with pytest.raises(
+        ParameterError, match=r"reconciliation is a Dedup; expected what reconcile\(\) gives"
+    ):
         explain(d, d)  # type: ignore[arg-type]
     stranger = dedup(events([("z", "add", "1.00", "stranger", 0, "t", 0, 0)]))
     with pytest.raises(TableError, match="has the key 'stranger'"):

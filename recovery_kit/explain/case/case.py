@@ -204,14 +204,16 @@ class Case:
         return made
 
 
-def open_case(r: Any, d: Any) -> Case:
+def open_case(reconciliation: Any, dedup: Any) -> Case:
     """Take a Reconciliation and a Dedup apart."""
     import polars as pl
 
-    table = _polars(r.table, ("key", "difference", "status"), "reconciliation")
-    events = Events.of(d.kept, what="unique")
-    copies = Events.of(columns.Kept.whole(d.redelivered, what="redelivered"), what="redelivered")
-    conflicts = _polars(d.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
+    table = _polars(reconciliation.table, ("key", "difference", "status"), "reconciliation")
+    events = Events.of(dedup.kept, what="unique")
+    copies = Events.of(
+        columns.Kept.whole(dedup.redelivered, what="redelivered"), what="redelivered"
+    )
+    conflicts = _polars(dedup.conflicts, (*EVENT, "verdict", "chosen_effect"), "conflicts")
     keys = (
         table.sort("key")
         .with_columns(
@@ -226,7 +228,9 @@ def open_case(r: Any, d: Any) -> Case:
         .sort("topic", "partition", "offset")
     )
     scale = max(scale_of(table, "difference"), events.kept.table.schema.field("effect").type.scale)
-    case = Case(keys, events, copies, conflicts, scale, decimals.unscaled(r.tolerance, scale))
+    case = Case(
+        keys, events, copies, conflicts, scale, decimals.unscaled(reconciliation.tolerance, scale)
+    )
     if (strange := np.flatnonzero(case.code < 0)).size:
         raise TableError(
             f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the "

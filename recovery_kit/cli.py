@@ -125,7 +125,8 @@ def _check(given: argparse.Namespace) -> int:
     from recovery_kit.kafka.check import check
 
     named = {n: v for n, v in vars(given).items() if n in _CHECKED and v is not None}
-    found = check(Settings.of(_values(given) | named, strict=True))
+    settings = Settings.of(_values(given) | named, strict=True)
+    found = check(settings.source, timeout=settings.timeout, effects=settings.effects)
     print(found)
     return found.exit_code
 

@@ -21,13 +21,12 @@ from recovery_kit.kafka.client.connection import client_options, probe
 from recovery_kit.kafka.deliver import decode
 from recovery_kit.payload.messages import Messages
 from recovery_kit.payload.reader import Reader
-from recovery_kit.run.settings import Settings
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.span import Span
 from recovery_kit.sources.window import window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SAMPLE = 200
 """Messages read of each partition."""
@@ -96,31 +95,38 @@ class Check:
         )
 
 
-def check(settings: Settings) -> Check:
+def check(source: Mapping[str, Any], *, timeout: float, effects: Mapping[str, Any]) -> Check:
     """Connect layer by layer, describe the topics, and read the first messages of each partition by
     the schema.
 
     What fails of name lookup, TCP, TLS, SASL, ACL and topic is a problem of the check, behind the
     layers that work.
 
+    Parameters
+    ----------
+    source : mapping
+        The arguments of `recovery_kit.replay`, by name, with ``topic`` a list.
+    timeout : float
+        Seconds without an answer after which it gives up.
+    effects : mapping
+        What each type does to a total, as it was given.
+
     Raises
     ------
     KafkaError
         The cluster fails in another way, such as a partition without a leader.
     """
-    source = settings.source
     rows = probe(
         client_options(source["bootstrap_servers"], source["client_config"]),
-        min(settings.timeout, 10.0),
+        min(timeout, 10.0),
     )
     layers: list[tuple[str, object]] = [(layer, detail) for layer, _, detail in rows]
     layer, works, detail = rows[-1]
-    if (
-        not works and layer != "brokers"
-    ):  # where one broker of several is down, the others may hold the topic
+    # Where one broker of several is down, the others may hold the topic.
+    if not works and layer != "brokers":
         return Check(layers[:-1], _partitions([], {}, {}), [f"{layer} fails: {detail}"])
     try:
-        facts, partitions, problems = _look(settings)
+        facts, partitions, problems = _look(source, timeout, effects)
     except KafkaError as error:
         if not error.layer:
             raise
@@ -128,27 +134,28 @@ def check(settings: Settings) -> Check:
     return Check(layers + facts, partitions, problems)
 
 
-def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, list[str]]:
+def _look(
+    source: Mapping[str, Any], timeout: float, effects: Mapping[str, Any]
+) -> tuple[list[tuple[str, object]], pd.DataFrame, list[str]]:
     """What a cluster that can be reached holds: facts, partitions and problems of a `Check`."""
-    source = settings.source
     schema: EventSchema = source["schema"]
     cut = window(source["since"], source["until"], source["topic"])
     small = {"max_partition_fetch_bytes": 1 << 18}
     options = (source["bootstrap_servers"], source["client_config"])
-    with wire.connected(*options, timeout=settings.timeout, more=small) as consumer:
-        found = log.find(consumer, source["topic"], source["partitions"], settings.timeout)
+    with wire.connected(*options, timeout=timeout, more=small) as consumer:
+        found = log.find(consumer, source["topic"], source["partitions"], timeout)
         places = [
             TopicPartition(t, p)
             for t in source["topic"]
             for p in sorted(source["partitions"] or found[t].partitions)
         ]
-        spans = log.capture(consumer, places, {}, {}, whole=False, timeout=settings.timeout)
+        spans = log.capture(consumer, places, {}, {}, whole=False, timeout=timeout)
         firsts = log.batch_times(consumer, spans, timeout=10.0)
         lasts = log.batch_times(consumer, spans, last=True, timeout=10.0)
         table = _partitions(spans, firsts, lasts)
         configs = _configs(options, source["topic"])
         reader = Reader(schema, None, None)
-        samples = list(_sample(consumer, spans, settings.timeout))
+        samples = list(_sample(consumer, spans, timeout))
         rejects = Counter(str(r["reason"]) for m in samples for r in reader.read(m).rejects)
     read = sum(len(m) for m in samples)
     facts: list[tuple[str, object]] = [("topics", ", ".join(source["topic"]))]
@@ -160,7 +167,7 @@ def _look(settings: Settings) -> tuple[list[tuple[str, object]], pd.DataFrame, l
     facts.append(("messages looked at", read))
     facts.append(("of them readable", read - sum(rejects.values())))
     problems = [f"{n:,} of {read:,}: {reason}" for reason, n in rejects.most_common(5)]
-    problems += _fixes(samples, schema, settings) if rejects else []
+    problems += _fixes(samples, schema, effects) if rejects else []
     if not read:
         problems.append("there is no message to look at, so whether the schema fits cannot be said")
     needs_opening = [s for s in spans if s.log_start > 0]
@@ -242,7 +249,7 @@ def _values(found: Any, topic: str) -> dict[str, str]:
     }
 
 
-def _fixes(samples: list[Messages], schema: EventSchema, settings: Settings) -> list[str]:
+def _fixes(samples: list[Messages], schema: EventSchema, effects: Mapping[str, Any]) -> list[str]:
     """What to change, from the fields and types that the messages do have."""
     fields: Counter[str] = Counter()
     types: Counter[str] = Counter()
@@ -271,7 +278,7 @@ def _fixes(samples: list[Messages], schema: EventSchema, settings: Settings) -> 
         seen = ", ".join(f"{_show.shorten(t, 30)} ({n})" for t, n in list(unknown.items())[:10])
         fixes.append(
             f"give these types an effect, 0 for none: {seen}; effects is now "
-            f"{json.dumps(settings.effects, default=str)}"
+            f"{json.dumps(effects, default=str)}"
         )
     return fixes
 

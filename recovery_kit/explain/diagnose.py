@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import numpy as np
 
 from recovery_kit._show import number, shorten
@@ -103,7 +104,10 @@ def explain(
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
     back = frames.opened(reconciliation.table, what="reconciliation")[1]
-    return tables.diagnosis(case, rows, incidents, notes, back)
+    causes, shared, summary = tables.told(case, rows, incidents, notes)
+    return Diagnosis(
+        back(nw.from_native(causes.lazy())), back(nw.from_native(shared.lazy())), summary
+    )
 
 
 def _scale_of(listed: Any) -> int:

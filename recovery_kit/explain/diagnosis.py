@@ -8,9 +8,8 @@ from typing import Any
 import narwhals as nw
 
 from recovery_kit._show import Facts, html_card, text_card
+from recovery_kit.explain.evidence import GRADES as GRADES
 from recovery_kit.tables import frames
-
-GRADES = ("proven", "consistent", "ambiguous", "unexplained")
 
 
 @dataclass(frozen=True, repr=False, eq=False)

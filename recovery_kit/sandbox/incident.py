@@ -138,21 +138,11 @@ def seed(bootstrap_servers: str, incident: Incident, topic: str = TOPIC) -> None
     SandboxError
         When the topic afterwards holds anything but those messages.
     """
-    from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+    from recovery_kit.kafka.admin import write
 
     wanted = Counter(record.partition for record in incident.records)
     with quiet():
-        with KafkaProducer(
-            bootstrap_servers=bootstrap_servers, linger_ms=20, batch_size=1 << 18
-        ) as producer:
-            for partition, key, value, timestamp in incident.records:
-                producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp)
-            producer.flush()
-        with KafkaConsumer(
-            bootstrap_servers=bootstrap_servers, enable_auto_commit=False
-        ) as consumer:
-            ends = consumer.end_offsets([TopicPartition(topic, partition) for partition in wanted])
-    found = {place.partition: end for place, end in ends.items()}
+        found = write(bootstrap_servers, topic, incident.records)
     if found != wanted:
         raise SandboxError(
             f"the topic {topic!r} ends at {found} (partition to offset), expected {dict(wanted)} "

@@ -206,16 +206,16 @@ class Kafka:
         """Make a topic, on as many brokers as there are up to three, and wait until every partition
         has a leader.
         """
-        from kafka.admin import KafkaAdminClient
+        from recovery_kit.kafka.admin import create_topic
 
-        settings = {key: setting(value) for key, value in (config or {}).items()}
-        options = {
-            "num_partitions": partitions,
-            "replication_factor": min(self._brokers, 3),
-            "configs": settings,
-        }
-        with quiet(), KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
-            admin.create_topics({name: options}, wait_for_metadata=True)
+        with quiet():
+            create_topic(
+                self.bootstrap_servers,
+                name,
+                partitions=partitions,
+                replicas=min(self._brokers, 3),
+                config={key: setting(value) for key, value in (config or {}).items()},
+            )
         # A broker tells of a partition a moment before it has made its log; till then it refuses to
         # lead it.
         deadline = time.monotonic() + self._timeout

@@ -150,18 +150,9 @@ def _listening(node: Node) -> bool:
 
 
 def _registered(node: Node) -> bool:
-    from kafka.admin import KafkaAdminClient
-    from kafka.errors import KafkaError
+    from recovery_kit.kafka.admin import working_brokers
 
-    try:
-        server = f"{HOST}:{node.ports['PLAINTEXT']}"
-        with KafkaAdminClient(
-            bootstrap_servers=server, bootstrap_timeout_ms=5_000, request_timeout_ms=5_000
-        ) as admin:
-            brokers = admin.describe_cluster()["brokers"]
-    except KafkaError:
-        return False
-    return any(b["broker_id"] == node.number and not b.get("is_fenced") for b in brokers)
+    return node.number in working_brokers(f"{HOST}:{node.ports['PLAINTEXT']}", timeout=5.0)
 
 
 _REASONS = (

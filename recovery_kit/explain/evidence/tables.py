@@ -7,13 +7,12 @@ from __future__ import annotations
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
 from recovery_kit._show import number
 from recovery_kit.explain.case.case import Case
-from recovery_kit.explain.diagnosis import GRADES, Diagnosis
+from recovery_kit.explain.evidence import GRADES
 from recovery_kit.tables import decimals
 
 if TYPE_CHECKING:
@@ -68,10 +67,10 @@ def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "un
     return Row(code, cause, amount, grade, 0, [], None, None, None, None, None, evidence)
 
 
-def diagnosis(
-    case: Case, rows: list[Row], incidents: list[Incident], notes: list[str], back: Any
-) -> Diagnosis:
-    """Both tables, sorted, in the form that ``back`` gives, and what they come to."""
+def told(
+    case: Case, rows: list[Row], incidents: list[Incident], notes: list[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """The tables of causes and incidents, sorted, and the summary: what they come to."""
     import polars as pl
 
     exact = pl.Decimal(decimals.DIGITS, case.scale)
@@ -103,10 +102,7 @@ def diagnosis(
     table = _incidents(causes, incidents, exact, time)
     numbers = {old: new for new, old in enumerate(table["incident"].to_list(), start=1)}
     causes, table = (t.with_columns(pl.col("incident").replace(numbers)) for t in (causes, table))
-    summary = _summary(case, causes, table, notes)
-    return Diagnosis(
-        back(nw.from_native(causes.lazy())), back(nw.from_native(table.lazy())), summary
-    )
+    return causes, table, _summary(case, causes, table, notes)
 
 
 def _incidents(

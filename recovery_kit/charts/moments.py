@@ -139,7 +139,8 @@ def _share_over_time(reconciliation: Reconciliation, dedup: Dedup) -> Chart:
     import numpy as np
     import polars as pl
 
-    if not len(keys := divergent(reconciliation)["key"]):
+    keys = divergent(reconciliation)["key"]
+    if not len(keys):
         return draw.nothing("No divergence over time", none_differs(reconciliation))
     events = columns.polars(dedup.unique, "key", "time").with_columns(
         theirs=pl.col("key").is_in(keys.implode())
@@ -243,7 +244,8 @@ def _amount_map(reconciliation: Reconciliation, dedup: Dedup, processed: Any) ->
 def _share_map(reconciliation: Reconciliation, dedup: Dedup) -> Chart:
     import polars as pl
 
-    if not len(keys := divergent(reconciliation)["key"]):
+    keys = divergent(reconciliation)["key"]
+    if not len(keys):
         return draw.nothing("No divergence in the log", none_differs(reconciliation))
     events = columns.polars(dedup.unique, "key", "time", "topic", "partition")
     if not len(events):

@@ -144,11 +144,8 @@ def _from_totals(case: Case) -> tuple[list[Row], list[tables.Incident]]:
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
     """What the rows leave unexplained of each key to explain, beyond the tolerance."""
-    return {
-        k: left
-        for k, amount in _told(case, rows).items()
-        if abs(left := case.difference[k] - amount) > case.slack
-    }
+    left = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
+    return {key: amount for key, amount in left if abs(amount) > case.slack}
 
 
 def _told(case: Case, rows: list[Row]) -> dict[int, int]:
@@ -242,9 +239,8 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     """What nothing has explained: a key that one side lacks, an unreadable message, or else
     unexplained.
     """
-    left = {
-        k: gap for k, amount in _told(case, rows).items() if (gap := case.difference[k] - amount)
-    }
+    gaps = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
+    left = {key: amount for key, amount in gaps if amount}
     names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
     suspects = named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
     made = []

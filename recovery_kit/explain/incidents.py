@@ -71,10 +71,8 @@ def _by_ending(case: Case, found: Sequence[Window]) -> list[Window]:
     """
     made = []
     for window in found:
-        parts: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]] = [], []
-        for span in window.spans:
-            parts[
-                window.cause is MISSED and window.kind < 0 and span[2] == case.places[span[0]][3]
-            ].append(span)
-        made += [replace(window, spans=tuple(spans)) for spans in parts if spans]
+        whole = window.cause is MISSED and window.kind < 0
+        lag = [s for s in window.spans if whole and s.end == case.places[s.place].high]
+        rest = [s for s in window.spans if s not in lag]
+        made += [replace(window, spans=tuple(spans)) for spans in (rest, lag) if spans]
     return made

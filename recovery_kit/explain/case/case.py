@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 from recovery_kit.explain.case.arrays import Ints, arrivals, ranked, wrapped
-from recovery_kit.explain.case.events import EVENT, Events, needed
+from recovery_kit.explain.case.events import EVENT, Events, Place, needed
 from recovery_kit.explain.case.ids import span
 from recovery_kit.explain.case.tracks import Track, track
 from recovery_kit.tables import columns, decimals, frames
@@ -116,7 +116,7 @@ class Case:
         return self._kinds[1]
 
     @property
-    def places(self) -> list[tuple[str, int, int, int]]:
+    def places(self) -> list[Place]:
         """Topic, partition, first row and row after the last, of each partition's events."""
         return self.events.places
 
@@ -188,8 +188,8 @@ class Case:
         not push it on.
         """
         made, time = np.empty(len(self.events), np.int64), self.events.whole("time")
-        for _, _, begin, end in self.places:
-            made[begin:end] = arrivals(time[begin:end])
+        for place in self.places:
+            made[place.low : place.high] = arrivals(time[place.low : place.high])
         return made
 
     @cached_property
@@ -231,7 +231,8 @@ def open_case(reconciliation: Any, dedup: Any) -> Case:
     case = Case(
         keys, events, copies, conflicts, scale, decimals.unscaled(reconciliation.tolerance, scale)
     )
-    if (strange := np.flatnonzero(case.code < 0)).size:
+    strange = np.flatnonzero(case.code < 0)
+    if strange.size:
         raise TableError(
             f"unique has the key '{shorten(events.frame(strange[:1], 'key').item())}', which the "
             "reconciliation lacks; give the Dedup that its totals came from"

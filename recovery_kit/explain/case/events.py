@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 EVENT = ("event_id", "type", "effect", "key", "time", "topic", "partition", "offset")
 
 
+class Place(NamedTuple):
+    """A partition that has events: their rows are ``low`` to before ``high``."""
+
+    topic: str
+    partition: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, eq=False)
 class Events:
     """Events by topic, partition and offset; a row is an event's number in this order.
@@ -33,13 +42,13 @@ class Events:
         The table they stand in.
     at : int64 array
         By row, the event's row in the table.
-    places : list of (str, int, int, int)
-        Topic, partition, first row and row after the last, of each partition that has events.
+    places : list of Place
+        The partitions that have events, in order.
     """
 
     kept: columns.Kept
     at: Ints
-    places: list[tuple[str, int, int, int]]
+    places: list[Place]
 
     @classmethod
     def of(cls, kept: columns.Kept, *, what: str) -> Events:
@@ -60,9 +69,8 @@ class Events:
         ends = np.append(firsts[1:], len(at))[: len(firsts)]
         named = (topic[order[firsts]], partition[order[firsts]], firsts, ends)
         edges = zip(*(column.tolist() for column in named), strict=True)
-        return cls(
-            kept, at[order], [(topics[t].as_py(), p, begin, end) for t, p, begin, end in edges]
-        )
+        places = [Place(topics[t].as_py(), p, low, high) for t, p, low, high in edges]
+        return cls(kept, at[order], places)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -70,10 +78,12 @@ class Events:
     def only(self, chosen: np.ndarray) -> Events:
         """The chosen ones of these, by a bool a row."""
         ends = np.append(0, np.cumsum(chosen))
-        places = [(t, p, int(ends[begin]), int(ends[end])) for t, p, begin, end in self.places]
-        return Events(
-            self.kept, self.at[chosen], [place for place in places if place[3] > place[2]]
+        moved = (
+            place._replace(low=int(ends[place.low]), high=int(ends[place.high]))
+            for place in self.places
         )
+        places = [place for place in moved if place.high > place.low]
+        return Events(self.kept, self.at[chosen], places)
 
     def whole(self, name: str) -> Ints:
         """A column of whole numbers, or of times as they stand."""

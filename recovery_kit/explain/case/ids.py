@@ -70,7 +70,7 @@ def span(events: Events, others: pl.DataFrame) -> tuple[Ints, Ints]:
         pl.col("row") >= 0
     )
     offsets = events.whole("offset")
-    places = {(topic, partition): (begin, end) for topic, partition, begin, end in events.places}
+    places = {(at.topic, at.partition): (at.low, at.high) for at in events.places}
     elsewhere = [np.empty(0, np.int64)]
     for (topic, partition), part in others.group_by("topic", "partition"):
         begin, end = places.get((topic, partition), (0, 0))

@@ -71,7 +71,7 @@ def _to_the_end(case: Case, window: Window, hidden: Bools) -> bool:
     # A later event of which a copy stands in another partition may have been applied all the same.
     seen = (case.span[0] >= 0) & ~hidden
     return window.kind < 0 and not any(
-        seen[end : case.places[place][3]].any() for place, _, end in window.spans
+        seen[s.end : case.places[s.place].high].any() for s in window.spans
     )
 
 
@@ -308,15 +308,14 @@ def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> l
     keys: dict[int, list[int]] = {}
     for key, amount in left.items():
         keys.setdefault(amount, []).append(key)
-    return [
-        plain(
-            owners[0],
-            "not_in_log",
-            amount,
-            f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the log "
-            "lacks",
-            grade="consistent",
-        )._replace(events=1, event_ids=ids)
-        for amount, ids in amounts.items()
-        if len(ids) == 1 and len(owners := keys.get(amount, [])) == 1
-    ]
+    rows = []
+    for amount, ids in amounts.items():
+        owners = keys.get(amount, [])
+        if len(ids) == len(owners) == 1:
+            said = (
+                f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the "
+                "log lacks"
+            )
+            row = plain(owners[0], "not_in_log", amount, said, grade="consistent")
+            rows.append(row._replace(events=1, event_ids=ids))
+    return rows

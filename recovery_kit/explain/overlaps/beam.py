@@ -22,6 +22,7 @@ import numpy as np
 
 from recovery_kit.explain.case.arrays import Bools
 from recovery_kit.explain.case.case import Case
+from recovery_kit.explain.case.events import Place
 from recovery_kit.explain.overlaps.cells import Cells, Family, Range
 from recovery_kit.explain.overlaps.grid import LONGEST, Grid, Pairs
 from recovery_kit.explain.overlaps.guess import Guess, spanned, trend, without
@@ -158,7 +159,8 @@ def _anew(grid: Grid, windows: list[Range]) -> list[Range]:
             found = sorted(grid.more(others), key=lambda m: -m[0])
             for one in [made[at], *(one for _, one in found[:2])]:
                 tried = [*made[:at], grid.sharp(one, others), *made[at + 1 :]]
-                if (bits := grid.bits(tried)) < now - 1e-9:
+                bits = grid.bits(tried)
+                if bits < now - 1e-9:
                     made, now = tried, bits
         if now == before:
             break
@@ -172,7 +174,8 @@ def _closer(grid: Grid, windows: list[Range]) -> list[Range]:
     made, now = list(windows), grid.bits(windows)
     for _ in range(4 * len(made)):
         tried = _moved(grid, made)
-        if (bits := grid.bits(tried)) >= now - 1e-9:
+        bits = grid.bits(tried)
+        if bits >= now - 1e-9:
             break
         made, now = tried, bits
     return made
@@ -253,9 +256,12 @@ def _places(side: Case, there: Bools, off: Bools) -> list[int]:
     stands out by those.
     """
     told = {}
-    for at, (_, _, low, high) in enumerate([("", 0, 0, len(side.events)), *side.places], start=-1):
-        seen = there & (np.bincount(side.code[low:high], minlength=len(there)) > 0)
-        if (count := int((seen & off).sum())) >= max(FEWEST, int(seen.sum()) / 4):
+    everywhere = Place("", -1, 0, len(side.events))
+    for at, place in enumerate([everywhere, *side.places], start=-1):
+        codes = side.code[place.low : place.high]
+        seen = there & (np.bincount(codes, minlength=len(there)) > 0)
+        count = int((seen & off).sum())
+        if count >= max(FEWEST, int(seen.sum()) / 4):
             told[at] = count
     if len(side.places) == 1:
         return [0] if 0 in told else []

@@ -15,6 +15,7 @@ import numpy as np
 
 from recovery_kit.explain.case.arrays import Floats, Ints
 from recovery_kit.explain.case.case import Case
+from recovery_kit.explain.case.events import Place
 from recovery_kit.explain.overlaps.guess import Guess
 from recovery_kit.explain.windows.window import MISSED, Cause, State
 
@@ -109,13 +110,13 @@ class Cells:
 
         Or what is wrong with them.
         """
-        _, _, low, high = self.case.places[place] if place >= 0 else ("", 0, 0, len(self.rows))
-        some = slice(*np.searchsorted(self.told, (low, high)))
+        at = self.case.places[place] if place >= 0 else Place("", -1, 0, len(self.rows))
+        some = slice(*np.searchsorted(self.told, (at.low, at.high)))
         amounts = (self.wrong if wrong else self.effect)[some]
         if kind >= 0:
             amounts = np.where(self.case.kind[self.told[some]] == kind, amounts, 0.0)
-        at = self.cell[some] * self.keys + self.own[some]
-        made = np.bincount(at, weights=amounts, minlength=len(self) * self.keys)
+        cells = self.cell[some] * self.keys + self.own[some]
+        made = np.bincount(cells, weights=amounts, minlength=len(self) * self.keys)
         return made.reshape(len(self), self.keys).astype(float)
 
     def guess(self, family: Family, begin: int, end: int) -> Guess:
@@ -123,7 +124,7 @@ class Cells:
         case, (cause, kind, place, copies) = self.case, family
         rows = self.rows
         if place >= 0:
-            rows = np.arange(*case.places[place][2:])
+            rows = np.arange(case.places[place].low, case.places[place].high)
         if kind >= 0:
             rows = rows[case.kind[rows] == kind]
         first, last = (

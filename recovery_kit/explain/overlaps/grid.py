@@ -68,7 +68,8 @@ class Pairs(NamedTuple):
         """The pairs that gain most, none of them near a better one."""
         for _ in range(most):
             flat = int(np.argmax(gains))
-            if not (gain := float(gains.flat[flat])) > 0:
+            gain = float(gains.flat[flat])
+            if not gain > 0:
                 return
             table, i, j = np.unravel_index(flat, gains.shape)
             begin, end = int(self.begin[table, i, 0]), int(self.end[table, 0, j])

@@ -49,7 +49,7 @@ class Guess(NamedTuple):
         """The guess as a window, up to the end of each partition if it is a tail."""
         spans = split(case.copied if self.copies else case, self.rows[self.begin : self.end])
         if self.tail:
-            spans = tuple((place, first, case.places[place][3]) for place, first, _ in spans)
+            spans = tuple(span._replace(end=case.places[span.place].high) for span in spans)
         return Window(self.cause, self.kind, spans, self.copies)
 
 
@@ -92,7 +92,7 @@ def trend(case: Case, place: int, left: Ints) -> tuple[Floats, Floats]:
     """A weight for each key, and what windows do to the keys wherever they are: columns,
     orthonormal, a row a key.
     """
-    rows = slice(None) if place < 0 else slice(*case.places[place][2:])
+    rows = slice(None) if place < 0 else slice(case.places[place].low, case.places[place].high)
     key, effect, kind, keys = (
         case.code[rows],
         case.effect[rows].astype(float),

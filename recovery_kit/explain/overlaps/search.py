@@ -58,10 +58,10 @@ def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> li
         for tried in ([guess.window(case) for guess in guesses], chain[-1]):
             whole = _needed(case, found, together(case, [*found, *tried]))
             # One window alone would have been found without a guess.
-            if len(whole) > len(found) + 1 and (
-                verdict := _judged(case, before, whole, len(found))
-            ):
-                return together(case, verdict)
+            if len(whole) > len(found) + 1:
+                verdict = _judged(case, before, whole, len(found))
+                if verdict:
+                    return together(case, verdict)
     return _nearly(case, found, before, chain)
 
 
@@ -92,7 +92,8 @@ def _needed(case: Case, found: Sequence[Window], windows: list[Window]) -> list[
     off = keys_off(case, settle(case, windows))
     for window in windows[len(found) :]:
         without = [w for w in windows if w is not window]
-        if (then := keys_off(case, settle(case, without))) <= off:
+        then = keys_off(case, settle(case, without))
+        if then <= off:
             windows, off = without, then
     return windows
 

@@ -43,7 +43,8 @@ def read(source: Any) -> pa.Table:
     Keys are text.
     """
     table = read_processed(source)
-    if "key" in (raw := load(source, {"key"}, what="processed")).names:
+    raw = load(source, {"key"}, what="processed")
+    if "key" in raw.names:
         import polars as pl
 
         key = raw.table["key"]
@@ -293,13 +294,13 @@ def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
     missed = np.zeros(len(case.events), bool)
     missed[errors.filter(pl.col("cause") == "missed")["row"].to_numpy()] = True
     behind = np.zeros(len(case.events), bool)
-    for _, _, begin, end in case.places:
-        seen = np.flatnonzero(
-            ~missed[begin:end] & (case.span[0][begin:end] >= 0)
-        )  # a copy elsewhere may have come
-        behind[begin + (int(seen[-1]) + 1 if len(seen) else 0) : end] = bool(len(seen))
-    rows = pl.Series(np.flatnonzero(behind & missed), dtype=pl.UInt32)
-    late = (pl.col("cause") == "missed") & pl.col("row").is_in(rows.implode())
+    for place in case.places:
+        rows = slice(place.low, place.high)
+        seen = np.flatnonzero(~missed[rows] & (case.span[0][rows] >= 0))  # a copy may have come
+        first = place.low + (int(seen[-1]) + 1 if len(seen) else 0)
+        behind[first : place.high] = bool(len(seen))
+    last = pl.Series(np.flatnonzero(behind & missed), dtype=pl.UInt32)
+    late = (pl.col("cause") == "missed") & pl.col("row").is_in(last.implode())
     return errors.with_columns(
         cause=pl.when(late).then(pl.lit("lag")).otherwise("cause"),
         detail=pl.when(late)

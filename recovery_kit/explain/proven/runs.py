@@ -33,9 +33,8 @@ def runs(case: Case, rows: Ints, cause: str) -> list[Ints]:
     )
     made: list[Ints] = []
     for group in groups:
-        made += _joined(
-            case, [run for _, _, b, e in case.places for run in _in_place(case, group, b, e, cause)]
-        )
+        parts = (_in_place(case, group, place.low, place.high, cause) for place in case.places)
+        made += _joined(case, [run for runs in parts for run in runs])
     return sorted(
         (r for r in made if len(r) >= EVENTS and len(np.unique(case.code[r])) >= KEYS),
         key=lambda r: (-len(r), r[0]),

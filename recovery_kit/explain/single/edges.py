@@ -35,7 +35,7 @@ def slips(
         if window.cause is MISSED:
             change = -case.effect - np.where(state.hidden, 0, state.error)
         for place, begin, end in window.spans:
-            _, _, low, high = case.places[place]
+            low, high = case.places[place].low, case.places[place].high
             tail = end == high and window.cause is MISSED
             name = "lag" if tail and window.kind < 0 else window.cause.name
             sides = [(range(begin - 1, low - 1, -1), 1), (range(begin, end), -1)]

@@ -129,10 +129,10 @@ def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Find
         return found
     seen = (case.span[0] >= 0) & ~state.hidden
     seen[alone] = False
-    ends = [
-        (begin + int(np.flatnonzero(seen[begin:end])[-1]) if seen[begin:end].any() else end, end)
-        for _, _, begin, end in case.places
-    ]
+    ends = []
+    for place in case.places:
+        inside = np.flatnonzero(seen[place.low : place.high])
+        ends.append((place.low + int(inside[-1]) if len(inside) else place.high, place.high))
 
     def named(p: Part) -> Part:
         return (
@@ -281,7 +281,8 @@ def _enlarged(own: Own, amount: int, decoys: Decoys) -> Finding | None:
         sorted_, wanted = own.effects[ranked], amount // cause.up - own.effects
         at = np.minimum(np.searchsorted(sorted_, wanted), len(sorted_) - 1)
         for i in np.flatnonzero(sorted_[at] == wanted):
-            if i != (j := ranked[at[i]]):
+            j = ranked[at[i]]
+            if i != j:
                 parts = (
                     Part(
                         cause.name,

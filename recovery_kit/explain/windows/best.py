@@ -21,6 +21,7 @@ from recovery_kit.explain.windows.window import (
     SIGN,
     Cause,
     State,
+    Stretch,
     Window,
     cost_of,
     joined,
@@ -124,7 +125,7 @@ def _settled(case: Case, window: Window, state: State) -> Window:
     if all(shows) or sum(shows) < 2:
         return made
     telling = [
-        span for span, show in zip(made.spans, shows, strict=True) if show and span[2] > span[1]
+        span for span, show in zip(made.spans, shows, strict=True) if show and span.end > span.begin
     ]
     first = float(np.median([case.arrival[begin] for _, begin, _ in telling]))
     last = float(np.median([case.arrival[end - 1] for _, _, end in telling]))
@@ -137,34 +138,33 @@ def _settled(case: Case, window: Window, state: State) -> Window:
     )
 
 
-def _between(
-    case: Case, window: Window, span: tuple[int, int, int], first: float, last: float
-) -> tuple[int, int, int]:
-    place, _, end = span
-    _, _, low, high = case.places[place]
+def _between(case: Case, window: Window, span: Stretch, first: float, last: float) -> Stretch:
+    low, high = case.places[span.place].low, case.places[span.place].high
     begin = low + int(np.searchsorted(case.arrival[low:high], first))
-    to_the_end = end == high and window.cause is MISSED
+    to_the_end = span.end == high and window.cause is MISSED
     end = (
         high
         if to_the_end
         else low + int(np.searchsorted(case.arrival[low:high], last, side="right"))
     )
-    return place, begin, max(begin, end)
+    return Stretch(span.place, begin, max(begin, end))
 
 
 def drawn(case: Case, seen: Seen) -> Window:
     """A candidate as a window."""
     if seen.place >= 0:
-        return Window(seen.cause, seen.kind, ((seen.place, seen.begin, seen.end),), seen.copies)
+        return Window(
+            seen.cause, seen.kind, (Stretch(seen.place, seen.begin, seen.end),), seen.copies
+        )
     rows = case.by_arrival[seen.begin : seen.end]
     spans = split(case, rows if seen.kind < 0 else rows[case.kind[rows] == seen.kind])
     if seen.tail:
-        spans = tuple((place, begin, case.places[place][3]) for place, begin, _ in spans)
+        spans = tuple(span._replace(end=case.places[span.place].high) for span in spans)
     return Window(seen.cause, seen.kind, spans, seen.copies)
 
 
 def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
-    _, _, low, high = case.places[seen.place]
+    low, high = case.places[seen.place].low, case.places[seen.place].high
     task = Task.of(case, window, state)
     at, others = (seen.begin, seen.end), np.zeros(len(case.keys), np.int64)
     for _ in range(4):
@@ -172,7 +172,7 @@ def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
         at = edges(task, others, at, (low, high), (high, high) if seen.tail else (low, high))
         if at == before:
             break
-    return replace(window, spans=((seen.place, *at),))
+    return replace(window, spans=(Stretch(seen.place, *at),))
 
 
 def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | None:
@@ -219,10 +219,11 @@ def _up_to_the_end(case: Case, windows: list[Window], at: int) -> Window:
     """
     window = windows[at]
     off = keys_off(case, settle(case, windows))
-    for number, (place, begin, end) in enumerate(window.spans):
-        high = case.places[place][3]
-        if 0 < high - end <= LAST:
-            spans = (*window.spans[:number], (place, begin, high), *window.spans[number + 1 :])
+    for number, span in enumerate(window.spans):
+        high = case.places[span.place].high
+        if 0 < high - span.end <= LAST:
+            moved = span._replace(end=high)
+            spans = (*window.spans[:number], moved, *window.spans[number + 1 :])
             longer = replace(window, spans=spans)
             if keys_off(case, settle(case, [*windows[:at], longer, *windows[at + 1 :]])) <= off:
                 window, windows = longer, [*windows[:at], longer, *windows[at + 1 :]]

@@ -12,7 +12,7 @@ from recovery_kit.explain.case.arrays import Ints
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.windows import sweeps
 from recovery_kit.explain.windows.sweeps import Edge, scan
-from recovery_kit.explain.windows.window import MISSED, State, Window, bounds, change_of
+from recovery_kit.explain.windows.window import MISSED, State, Stretch, Window, bounds, change_of
 
 REACH = 64
 """Records by which an edge may lie elsewhere than the arrival times say, at least.
@@ -30,7 +30,7 @@ bits are one key.
 A window that makes what is left of many keys larger, and puts none of them right, is too long.
 """
 
-Spans = tuple[tuple[int, int, int], ...]
+Spans = tuple[Stretch, ...]
 
 
 class Task(NamedTuple):
@@ -62,7 +62,7 @@ def settled(task: Task) -> Spans:
     for _ in range(CYCLES):
         before = list(spans)
         for at, (place, begin, end) in enumerate(spans):
-            _, _, low, high = case.places[place]
+            low, high = case.places[place].low, case.places[place].high
             reach = max(REACH, (end - begin) // 10)
             # An end that is the log's own end stays there: lag is no window that happens to end
             # with the log.
@@ -73,7 +73,7 @@ def settled(task: Task) -> Spans:
             )
             if moved != (begin, end):
                 part = sums(task, *moved)
-                whole, parts[at], spans[at] = whole - parts[at] + part, part, (place, *moved)
+                whole, parts[at], spans[at] = whole - parts[at] + part, part, Stretch(place, *moved)
         if spans == before:
             break
     return tuple(spans)

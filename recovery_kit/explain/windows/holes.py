@@ -14,7 +14,15 @@ import numpy as np
 
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.windows.best import best_alone, keys_off
-from recovery_kit.explain.windows.window import SCALED, SIGN, State, Window, rows_of, settle
+from recovery_kit.explain.windows.window import (
+    SCALED,
+    SIGN,
+    State,
+    Stretch,
+    Window,
+    rows_of,
+    settle,
+)
 
 INSIDE = 0.95
 """Part of a hole's events that must lie in the window."""
@@ -52,7 +60,7 @@ def _cut(window: Window, hole: Window) -> list[Window]:
     before, after = [], []
     for place, begin, end in window.spans:
         low, high = holes.get(place, (end, end))
-        before.append((place, begin, max(begin, min(low, end))))
-        after.append((place, min(max(high, begin), end), end))
-    parts = (tuple(span for span in spans if span[2] > span[1]) for spans in (before, after))
+        before.append(Stretch(place, begin, max(begin, min(low, end))))
+        after.append(Stretch(place, min(max(high, begin), end), end))
+    parts = (tuple(span for span in spans if span.end > span.begin) for spans in (before, after))
     return [replace(window, spans=spans, broken=0) for spans in parts if spans]

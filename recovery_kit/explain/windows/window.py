@@ -40,6 +40,14 @@ SCALED = tuple(Cause("wrong_factor", f - g, g, 5) for f, g in FACTORS)
 CAUSES = (MISSED, TWICE, SIGN, *SCALED)
 
 
+class Stretch(NamedTuple):
+    """Rows ``begin`` to before ``end`` of one partition, by its number among the case's places."""
+
+    place: int
+    begin: int
+    end: int
+
+
 @dataclass(frozen=True)
 class Window:
     """Rows [begin, end) of some partitions, in each its own; of one type (its number) or all (-1).
@@ -52,7 +60,7 @@ class Window:
 
     cause: Cause
     kind: int
-    spans: tuple[tuple[int, int, int], ...]  # place, begin, end
+    spans: tuple[Stretch, ...]
     copies: bool = False
     fixed: int = 0
     broken: int = 0
@@ -144,7 +152,8 @@ def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, cop
 
 def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = False) -> float:
     """Bits that it takes to name a window, and to be sure of it."""
-    length = len(case.events) if place < 0 else case.places[place][3] - case.places[place][2]
+    at = case.places[place] if place >= 0 else None
+    length = at.high - at.low if at else len(case.events)
     families = (1 + len(case.kinds)) * 16 * len(case.places)
     edges = 1 if tail else 2
     return (
@@ -164,13 +173,13 @@ def telling(case: Case, amounts: Ints | Floats) -> Floats:
     return made
 
 
-def split(case: Case, rows: Ints) -> tuple[tuple[int, int, int], ...]:
+def split(case: Case, rows: Ints) -> tuple[Stretch, ...]:
     """The span of some rows in each partition that they touch."""
     spans = []
-    for place, (_, _, low, high) in enumerate(case.places):
-        inside = rows[(rows >= low) & (rows < high)]
+    for number, place in enumerate(case.places):
+        inside = rows[(rows >= place.low) & (rows < place.high)]
         if len(inside):
-            spans.append((place, int(inside.min()), int(inside.max()) + 1))
+            spans.append(Stretch(number, int(inside.min()), int(inside.max()) + 1))
     return tuple(spans)
 
 
@@ -196,7 +205,7 @@ def joined(found: Sequence[Window]) -> list[Window]:
     return [w for w in made if any(end > begin for _, begin, end in w.spans)]
 
 
-def _touching(one: Window, other: Window) -> tuple[tuple[int, int, int], ...] | None:
+def _touching(one: Window, other: Window) -> tuple[Stretch, ...] | None:
     if (one.cause, one.kind, one.copies) != (other.cause, other.kind, other.copies):
         return None
     a, b = ({place: (begin, end) for place, begin, end in w.spans} for w in (one, other))
@@ -207,4 +216,4 @@ def _touching(one: Window, other: Window) -> tuple[tuple[int, int, int], ...] | 
         gap <= 0 if one.cause is MISSED else gap == 0 for gap in gaps
     ):
         return None
-    return tuple((p, min(a[p][0], b[p][0]), max(a[p][1], b[p][1])) for p in a)
+    return tuple(Stretch(p, min(a[p][0], b[p][0]), max(a[p][1], b[p][1])) for p in a)

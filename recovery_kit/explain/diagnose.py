@@ -163,7 +163,20 @@ def _one_by_one(
     left: dict[int, int],
     causes: tuple[Cause, ...] = CAUSES,
 ) -> list[Row]:
-    """Single events; but a key that one side lacks has a reason of its own."""
+    """Single events; but a key that one side lacks has a reason of its own.
+
+    Parameters
+    ----------
+    case : Case
+    windows : list of Window
+        The incidents.
+    state : State
+        What they leave.
+    left : dict of int to int
+        Key's number to what is unexplained, a whole number of 10**-scale.
+    causes : tuple of Cause
+        The mistakes to look for.
+    """
     from recovery_kit.explain.single.edges import slips
     from recovery_kit.explain.single.match import singles
 
@@ -211,6 +224,18 @@ def _beyond_the_list(
     """Ids alone prove what was missed and what came twice.
 
     Signs, factors and versions are left to be searched for.
+
+    Parameters
+    ----------
+    case : Case
+    proof : Proof
+        Of a list without effects.
+    rows : list of Row
+        The causes that it proves.
+    incidents : list of Incident
+        The incidents that it proves, numbered from 1.
+    left : dict of int to int
+        Key's number to what the rows leave unexplained, a whole number of 10**-scale.
     """
     import polars as pl
 
@@ -238,6 +263,16 @@ def _beyond_the_list(
 def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
     """What nothing has explained: a key that one side lacks, an unreadable message, or else
     unexplained.
+
+    Parameters
+    ----------
+    case : Case
+    rows : list of Row
+        The causes found so far.
+    replay : Replay or None
+        Where the events came from; its unreadable messages are the suspects.
+    listed : bool
+        Whether there is a processed list.
     """
     gaps = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
     left = {key: amount for key, amount in gaps if amount}
@@ -263,6 +298,18 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
 
 
 def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
+    """Why an amount of a key stays unexplained.
+
+    Parameters
+    ----------
+    case : Case
+    amount : int
+        What is left of the key, a whole number of 10**-scale.
+    listed : bool
+        Whether there is a processed list.
+    name : str
+        The key, as it is shown.
+    """
     shown = number(tables.decimal(abs(amount), case.scale))
     if listed:
         more = "more" if amount > 0 else "less"

@@ -46,7 +46,18 @@ def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
 def _more(
     case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]
 ) -> list[Window] | None:
-    """With one window more or, where none stands out alone, with several that overlap."""
+    """With one window more or, where none stands out alone, with several that overlap.
+
+    Parameters
+    ----------
+    case : Case
+    found : list of Window
+        The incidents so far.
+    state : State
+        What they leave.
+    causes : tuple of Cause
+        The mistakes to look for.
+    """
     off = keys_off(case, state)
     if not off:
         return None
@@ -59,6 +70,18 @@ def _more(
 def _alone(
     case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]
 ) -> Iterator[list[Window]]:
+    """With the one window more that stands out most, then with a hole cut out of one.
+
+    Parameters
+    ----------
+    case : Case
+    found : list of Window
+        The incidents so far.
+    state : State
+        What they leave.
+    causes : tuple of Cause
+        The mistakes to look for.
+    """
     if new := best_alone(case, state, causes):
         yield together(case, [*found, new])
     if apart := pierced(case, found):

@@ -32,12 +32,16 @@ def track(rows: Ints, code: Ints, kind: Ints, keys: int, edges: Ints, *, merged:
 
     Parameters
     ----------
-    rows : int64 array
+    rows : int64 array, shape (events,)
         The events in the track's order.
-    code, kind : int64 array
+    code, kind : int64 array, shape (events,)
         The number of each event's key, below ``keys``, and of its type, by row.
-    edges : int64 array
+    keys : int
+        How many keys there are.
+    edges : int64 array, shape (places + 1,)
         The positions where each place begins, and where the last one ends.
+    merged : bool
+        Whether ``rows`` are those of all partitions by arrival, as one place.
     """
     ends, columns, groups = np.empty(keys, np.int64), np.empty((3, len(rows)), np.int64), []
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):

@@ -39,7 +39,17 @@ DONE = {
 def of_windows(
     case: Case, windows: Sequence[Window], wanted: set[int], *, after: int = 0
 ) -> tuple[list[Row], list[Incident]]:
-    """What each window means for each key that differs."""
+    """What each window means for each key that differs.
+
+    Parameters
+    ----------
+    case : Case
+    windows : Sequence of Window
+    wanted : set of int
+        Numbers of the keys that get rows.
+    after : int
+        How many incidents there are already; the windows are numbered on from there.
+    """
     rows: list[Row] = []
     incidents = []
     hidden = settle(case, windows).hidden
@@ -85,6 +95,25 @@ def _incident(
     *,
     copies: bool = False,
 ) -> Incident:
+    """Events on which one mistake was made, as a row of incidents.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The events: topic, partition, offset and time are looked at.
+    at : int
+        The incident's number.
+    cause : str
+        One of `DONE`.
+    kind : str or None
+        The name of their type; None: all.
+    grade : str
+        One of `GRADES`.
+    confidence : str
+        How well it fits, in words.
+    copies : bool
+        Whether the events are redelivered copies.
+    """
     import polars as pl
 
     places = frame.select("topic", "partition").unique().sort("topic", "partition").rows()
@@ -125,6 +154,19 @@ def _span(first: Any, last: Any) -> str:
 def _shared(
     case: Case, frame: pl.DataFrame, incident: Incident, wanted: set[int], cause: Cause
 ) -> list[Row]:
+    """What an incident means for each key that is wanted; no row where that is 0.
+
+    Parameters
+    ----------
+    case : Case
+    frame : polars.DataFrame
+        The incident's events, with code, the number of their key.
+    incident : Incident
+    wanted : set of int
+        Numbers of the keys that get rows.
+    cause : Cause
+        The mistake, which makes amounts of effects.
+    """
     made = []
     for row in _grouped(frame.select(*_GROUPED), ["code"]).iter_rows(named=True):
         total = decimals.unscaled(row["effect"], case.scale) * cause.up
@@ -163,6 +205,22 @@ def _grouped(frame: pl.DataFrame, by: list[str], *more: pl.Expr) -> pl.DataFrame
 def _row(
     row: dict[str, Any], cause: str, amount: int, grade: str, incident: int | None, evidence: str
 ) -> Row:
+    """Events of one key as a row of causes.
+
+    Parameters
+    ----------
+    row : dict of str to object
+        A row of `_grouped`, by column.
+    cause : str
+    amount : int
+        A whole number of 10**-scale.
+    grade : str
+        One of `GRADES`.
+    incident : int or None
+        The number of the incident that they belong to.
+    evidence : str
+        A sentence.
+    """
     kept = {
         name: row[name]
         for name in ("code", "events", "event_ids", "topic", "partition", "first", "last")
@@ -173,7 +231,17 @@ def _row(
 
 
 def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]:
-    """What was found for one key on its own."""
+    """What was found for one key on its own.
+
+    Parameters
+    ----------
+    case : Case
+    key : int
+        The key's number.
+    amount : int
+        What is left of it, a whole number of 10**-scale; told where the finding is not sure.
+    finding : Finding
+    """
     if finding.sure:
         return [_part_row(case, key, part, len(finding.parts)) for part in finding.parts]
     frames = [_frame(case, part, "event_id") for part in finding.parts]
@@ -196,6 +264,17 @@ def _frame(case: Case, part: Part, *names: str) -> pl.DataFrame:
 
 
 def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
+    """One part of a finding that is sure, as a row of causes.
+
+    Parameters
+    ----------
+    case : Case
+    key : int
+        The key's number.
+    part : Part
+    of : int
+        How many parts the finding has.
+    """
     frame = _frame(case, part, "event_id", "topic", "partition", "time")
     places = frame.select("topic", "partition").unique().rows()
     topic, partition = places[0] if len(places) == 1 else (None, None)
@@ -287,6 +366,18 @@ def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident
 
 
 def _run(case: Case, rows: Ints, at: int, cause: str) -> Incident:
+    """A run of proven errors as an incident.
+
+    Parameters
+    ----------
+    case : Case
+    rows : int64 array, shape (n,)
+        The rows of its events, ascending; of one type where the cause is one of `runs.BY_TYPE`.
+    at : int
+        The incident's number.
+    cause : str
+        One of `DONE`.
+    """
     kind = case.kinds[case.kind[rows[0]]] if cause in runs.BY_TYPE else None
     return _incident(
         case.events.frame(rows),

@@ -63,14 +63,37 @@ def decimal(amount: int, scale: int) -> Decimal:
 
 
 def plain(code: int, cause: str, amount: int, evidence: str, *, grade: str = "unexplained") -> Row:
-    """A cause without events."""
+    """A cause without events.
+
+    Parameters
+    ----------
+    code : int
+        The key's number.
+    cause : str
+    amount : int
+        A whole number of 10**-scale.
+    evidence : str
+        A sentence.
+    grade : str
+        One of `GRADES`.
+    """
     return Row(code, cause, amount, grade, 0, [], None, None, None, None, None, evidence)
 
 
 def told(
     case: Case, rows: list[Row], incidents: list[Incident], notes: list[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """The tables of causes and incidents, sorted, and the summary: what they come to."""
+    """The tables of causes and incidents, sorted, and the summary: what they come to.
+
+    Parameters
+    ----------
+    case : Case
+    rows : list of Row
+    incidents : list of Incident
+        By the numbers that the rows have for them; the tables number them anew, by money.
+    notes : list of str
+        Sentences that the summary is to hold.
+    """
     import polars as pl
 
     exact = pl.Decimal(decimals.DIGITS, case.scale)
@@ -108,6 +131,16 @@ def told(
 def _incidents(
     causes: pl.DataFrame, incidents: list[Incident], exact: Any, time: Any
 ) -> pl.DataFrame:
+    """The table of incidents, those worth most first.
+
+    Parameters
+    ----------
+    causes : polars.DataFrame
+        The table of causes, by the incidents' own numbers.
+    incidents : list of Incident
+    exact, time : polars.DataType
+        The types of amounts and of times.
+    """
     import polars as pl
 
     whole = pl.Int64
@@ -168,6 +201,16 @@ def _incidents(
 def _summary(
     case: Case, causes: pl.DataFrame, incidents: pl.DataFrame, notes: list[str]
 ) -> dict[str, Any]:
+    """What the tables come to, as `Diagnosis` tells it.
+
+    Parameters
+    ----------
+    case : Case
+    causes, incidents : polars.DataFrame
+        The two tables.
+    notes : list of str
+        Sentences that the summary is to hold.
+    """
     import polars as pl
 
     size = pl.col("amount").abs()

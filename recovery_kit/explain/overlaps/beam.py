@@ -286,6 +286,18 @@ def _elsewhere(case: Case, places: list[int], found: Sequence[Window]) -> Iterat
 def _families(
     case: Case, places: list[int], kinds: list[int], causes: Sequence[Cause]
 ) -> Iterator[Family]:
+    """Families of windows of the events, by cause, type and place.
+
+    Parameters
+    ----------
+    case : Case
+    places : list of int
+        Numbers into ``case.places``; -1: all.
+    kinds : list of int
+        Numbers of the types that are looked at.
+    causes : Sequence of Cause
+        The mistakes to look for.
+    """
     everywhere = [at for at in places if at < 0 or len(case.places) == 1]
     for cause in causes:
         if cause in (MISSED, TWICE):

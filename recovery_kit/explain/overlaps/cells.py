@@ -68,7 +68,18 @@ class Cells:
     def of(cls, case: Case, state: State | None, keys: Ints, weight: Floats, most: int) -> Cells:
         """Cut the log into so many cells at most.
 
-        ``state`` tells which events are hidden or wrong, None that none is.
+        Parameters
+        ----------
+        case : Case
+            Or its ``copied``, to cut the redelivered copies.
+        state : State or None
+            Which events are hidden or wrong; None: none is.
+        keys : int64 array, shape (n,)
+            Numbers of the keys that are looked at.
+        weight : float64 array, shape (keys of the case,)
+            By what each key's effects are multiplied.
+        most : int
+            Cells; there are fewer where one would have less than `FEWEST` events.
         """
         n = len(case.events)
         rows = case.by_arrival if len(case.places) > 1 else np.arange(n)

@@ -217,7 +217,18 @@ class Grid:
         ]
 
     def _shown(self, family: Family, place: int, windows: Sequence[Range], at: Ints) -> Floats:
-        """The same of one place, as if nothing were hidden."""
+        """The same of one place, as if nothing were hidden.
+
+        Parameters
+        ----------
+        family : Family
+        place : int
+            A number into the places of the family's side; -1: all.
+        windows : Sequence of Range
+            Those with which the family's have to do: see `_met`.
+        at : int64 array, shape (n,)
+            The cells before which a window ends, from 0 to how many cells there are.
+        """
         cause, kind, _, copies = family
         made: Floats = self.prefix(copies, place, kind)[at] * (cause.up / cause.down)
         if cause is not MISSED or copies:
@@ -235,6 +246,17 @@ class Grid:
     def prefix(self, copies: bool, place: int, kind: int, *, wrong: bool = False) -> Floats:
         """Prefix sums of effects, or of what is wrong with them, from cell to cell, trends
         aside.
+
+        Parameters
+        ----------
+        copies : bool
+            Of which side: of the redelivered copies, or of the events.
+        place : int
+            A number into the places of that side's case; -1: all.
+        kind : int
+            The number of a type; -1: all.
+        wrong : bool
+            Whether of what is wrong with the events, rather than of their effects.
         """
         if (copies, place, kind, wrong) not in self.sums:
             cells = self.sides[copies]

@@ -73,6 +73,16 @@ def _nearly(
 
     A hundredfold window among others on few keys: its money is beyond doubt, the last event at its
     edges is not.
+
+    Parameters
+    ----------
+    case : Case
+    found : Sequence of Window
+        The incidents so far.
+    state : State
+        What they leave.
+    chain : list of list of Window
+        Sets of guessed windows, without those found; the first one that will do is taken.
     """
     before = np.abs(state.left.astype(float))
     for new in chain:
@@ -104,6 +114,16 @@ def _judged(case: Case, before: State, windows: list[Window], known: int) -> lis
 
     And when they put right so many of the keys that they touch that hardly one window is missing,
     or some events off.
+
+    Parameters
+    ----------
+    case : Case
+    before : State
+        What the known windows leave.
+    windows : list of Window
+        The known ones, then those to be judged.
+    known : int
+        How many are known.
     """
     after = settle(case, windows)
     was, now = np.abs(before.left) > case.slack, np.abs(after.left) > case.slack

@@ -44,6 +44,17 @@ def runs(case: Case, rows: Ints, cause: str) -> list[Ints]:
 def _in_place(case: Case, rows: Ints, begin: int, end: int, cause: str) -> list[Ints]:
     """Split one partition's rows where more than a few others of their kind stand between two of
     them.
+
+    Parameters
+    ----------
+    case : Case
+    rows : int64 array, shape (n,)
+        The rows with this cause, ascending, of all partitions; of one type where the cause is one
+        of `BY_TYPE`.
+    begin, end : int
+        The partition's first row, and the one after its last.
+    cause : str
+        Where it is one of `BY_TYPE`, only events of the rows' type count as others.
     """
     rows = rows[(rows >= begin) & (rows < end)]
     if not len(rows):

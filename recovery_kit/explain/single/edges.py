@@ -24,7 +24,17 @@ FARTHEST = 3
 def slips(
     case: Case, windows: Sequence[Window], state: State, left: dict[int, int]
 ) -> dict[int, list[Slip]]:
-    """By key that is still off, how each window's edges may move past its events."""
+    """By key that is still off, how each window's edges may move past its events.
+
+    Parameters
+    ----------
+    case : Case
+    windows : Sequence of Window
+    state : State
+        What they leave.
+    left : dict of int to int
+        The numbers of the keys that are still off, to what is unexplained of them.
+    """
     made: dict[int, list[tuple[Slip, object]]] = {}
     settled = np.ones(len(case.keys), bool)
     settled[list(left)] = False
@@ -67,6 +77,15 @@ def _both(options: list[tuple[Slip, object]]) -> list[Slip]:
 def _free(case: Case, window: Window, rows: range, settled: Bools) -> list[int]:
     """The rows of the window's kind from its edge up to one of a key that is right, nearest
     first.
+
+    Parameters
+    ----------
+    case : Case
+    window : Window
+    rows : range
+        The rows that the edge would pass, in its order.
+    settled : bool array, shape (keys,)
+        By key, whether it is right.
     """
     found: list[int] = []
     count: dict[int, int] = {}
@@ -85,7 +104,21 @@ def _free(case: Case, window: Window, rows: range, settled: Bools) -> list[int]:
 
 
 def _add(options: list[tuple[Slip, object]], name: str, worth: int, row: int, side: object) -> None:
-    """One slip more, on top of those on the same side of the same edge."""
+    """One slip more, on top of those on the same side of the same edge.
+
+    Parameters
+    ----------
+    options : list of (Slip, object)
+        The key's slips so far, each with its side; added to here.
+    name : str
+        Of the cause.
+    worth : int
+        What it adds to the key's total that the edge passes this event, modulo 2**64.
+    row : int
+        The event.
+    side : object
+        Equal for slips on the same side of the same edge.
+    """
     before = [slip for slip, at in options if at == side]
     amount, rows = (before[-1].amount, before[-1].rows) if before else (0, ())
     options.append((Slip(name, amount + worth, (*rows, row)), side))

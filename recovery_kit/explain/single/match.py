@@ -91,8 +91,13 @@ def singles(
 
     Parameters
     ----------
+    case : Case
+    state : State
+        What the incidents leave; an event that they hide explains nothing.
     left : dict of int to int
-        Key's number to what is unexplained, exactly.
+        Key's number to what is unexplained, exactly: a whole number of 10**-scale.
+    causes : tuple of Cause
+        The mistakes to look for.
     slips : dict of int to list of Slip, optional
         How the edges of windows may move past the key's events.
     """
@@ -158,7 +163,19 @@ def _believed(found: dict[int, Finding], keys: int) -> dict[int, Finding]:
 def _of_key(
     own: Own, amount: int, decoys: Decoys, slips: list[Slip], *, plain: bool
 ) -> Finding | None:
-    """The simplest match; the edges of windows are moved before two causes are put together."""
+    """The simplest match; the edges of windows are moved before two causes are put together.
+
+    Parameters
+    ----------
+    own : Own
+    amount : int
+        What is left of the key, exactly: a whole number of 10**-scale.
+    decoys : Decoys
+    slips : list of Slip
+        How the edges of windows may move past the key's events.
+    plain : bool
+        Whether pairs of the key's own events, copies and versions are not tried.
+    """
     for slip in [None, *slips]:
         rest = amount - slip.amount if slip else amount
         part = (Part(slip.cause, slip.amount, "events", slip.rows, edge=True),) if slip else ()

@@ -60,6 +60,18 @@ def best_alone(case: Case, state: State, causes: tuple[Cause, ...]) -> Window | 
 
 
 def _best(case: Case, state: State, causes: tuple[Cause, ...], keys: Ints) -> Window | None:
+    """The window that the most bits point to, of some of the keys; its edges are settled by all.
+
+    Parameters
+    ----------
+    case : Case
+    state : State
+        What is left to explain, and what is already wrong with the events.
+    causes : tuple of Cause
+        The mistakes to look for.
+    keys : int64 array, shape (n,)
+        Numbers of the keys that are asked.
+    """
     asked = np.zeros(len(case.keys), bool)
     asked[keys] = True
     seen = [
@@ -139,6 +151,18 @@ def _settled(case: Case, window: Window, state: State) -> Window:
 
 
 def _between(case: Case, window: Window, span: Stretch, first: float, last: float) -> Stretch:
+    """Where a window lies in one partition, if it is there when it is in the others.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, for a window of copies.
+    window : Window
+    span : Stretch
+        Where its edges were settled in this partition, though no key there is put right.
+    first, last : float
+        When its first and its last event arrived in the others, by their median, ms.
+    """
     low, high = case.places[span.place].low, case.places[span.place].high
     begin = low + int(np.searchsorted(case.arrival[low:high], first))
     to_the_end = span.end == high and window.cause is MISSED
@@ -164,6 +188,19 @@ def drawn(case: Case, seen: Seen) -> Window:
 
 
 def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
+    """Settle the edges of a window of one partition.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, for a window of copies.
+    state : State
+        What is left to explain, and what is already wrong with the events.
+    window : Window
+        The candidate as a window.
+    seen : Seen
+        The candidate; its place is not -1.
+    """
     low, high = case.places[seen.place].low, case.places[seen.place].high
     task = Task.of(case, window, state)
     at, others = (seen.begin, seen.end), np.zeros(len(case.keys), np.int64)
@@ -176,6 +213,19 @@ def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
 
 
 def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | None:
+    """The window with what it puts right and wrong, and its bits; None where it says too little.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, for a window of copies.
+    state : State
+        What is left to explain, and what is already wrong with the events.
+    window : Window
+        Its edges are settled.
+    seen : Seen
+        The candidate that it was.
+    """
     if window.cause in (MISSED, SIGN) and state.error.any() and not window.copies:
         rows = rows_of(case, window)
         inside = len(rows) > 0 and (state.error[rows] != 0).mean() > 0.5

@@ -69,6 +69,19 @@ def candidates(
 ) -> Iterator[Seen]:
     """For every family of windows (track, type, cause) those that the most bits of the keys that
     are asked point to.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, to look among the redelivered copies.
+    state : State
+        What is left to explain, and what is already wrong with the events.
+    causes : tuple of Cause
+        The mistakes to look for.
+    asked : bool array, shape (keys,)
+        By key, whether it is asked.
+    copies : bool
+        Whether the case is a ``copied``: what it holds can only have been applied twice.
     """
     if not len(case.events):
         return
@@ -132,8 +145,17 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, track: Track, groups: Ints, kind: int, change: Ints) -> Grid:
-        """Prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some
-        groups.
+        """Prefix sums of ``change`` over the events of one kind in some groups.
+
+        Parameters
+        ----------
+        track : Track
+        groups : int64 array, shape (n,)
+            Numbers of groups of the track.
+        kind : int
+            The number of a type; -1: all.
+        change : int64 array, shape (events,)
+            By row, what the event adds to the sums, modulo 2**64.
         """
         kept, starts, prefix, upto = sweeps.lay(track, groups, kind, change)
         order = sweeps.rank(starts, prefix)
@@ -170,6 +192,17 @@ class Grid(NamedTuple):
         """Where the rectangles of many keys meet.
 
         And, of windows up to the end of the log, their sides alone.
+
+        Parameters
+        ----------
+        case : Case
+            Or its ``copied``, as the track.
+        cause : Cause
+            The mistake that is looked for.
+        kind : int
+            The number of the type that the prefix sums are of; -1: all.
+        aims : Aims
+            What a pair of prefix sums is to come to.
         """
         size = (self.ends - self.begins).astype(float)
         sums = self.starts, self.prefix, self.order, *aims, MOST_PAIRS
@@ -220,6 +253,25 @@ class Grid(NamedTuple):
         *,
         tail: bool,
     ) -> Iterator[Meeting]:
+        """Where rectangles of the most bits meet, as far as these outweigh a window's cost.
+
+        Parameters
+        ----------
+        case : Case
+            Or its ``copied``, as the track.
+        cause : Cause
+            The mistake that is looked for.
+        kind : int
+            The number of the type that the prefix sums are of; -1: all.
+        sides : tuple of four int64 arrays, each of shape (rectangles,)
+            The first and the last position of the beginning, and those of the end.
+        group : int64 array, shape (rectangles,)
+            Whose each rectangle is.
+        bits : float64 array, shape (groups,)
+            For how much the rectangles of each group count.
+        tail : bool
+            Whether the windows run up to the end of the log.
+        """
         tells = np.zeros(len(case.keys))
         np.maximum.at(tells, self.keys, bits)
         s, e, weight = sweeps.cover(*sides, bits[group])

@@ -84,7 +84,15 @@ def edges(
 ) -> tuple[int, int]:
     """Move the end of one span, then its beginning, each within its limits.
 
-    ``others`` is what other spans explain.
+    Parameters
+    ----------
+    task : Task
+    others : int64 array, shape (keys,)
+        What other spans explain, times ``cause.down``.
+    at : tuple of int
+        Where the span begins and ends, in rows: [begin, end).
+    begins, ends : tuple of int
+        The lowest and the highest row at which it may begin, and at which it may end.
     """
     rows, lo, hi = _inside(task, begins[0], ends[1])
     key, change, left = task.case.code[rows], task.change(rows), task.left - others

@@ -22,11 +22,20 @@ ROOM = 200_000
 
 
 def lay(track: Track, groups: Ints, kind: int, change: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """The prefix sums of ``change``, a number a row, over the events of one kind (-1: all) in some
-    groups of a track.
+    """The prefix sums of ``change`` over the events of one kind in some groups of a track.
 
     Returns the groups that have such events, where the sums of each begin, the sums, and for each
     the last position of an edge before which just these events stand.
+
+    Parameters
+    ----------
+    track : Track
+    groups : int64 array, shape (n,)
+        Numbers of groups of the track.
+    kind : int
+        The number of a type; -1: all.
+    change : int64 array, shape (events,)
+        By row, what the event adds to the sums, modulo 2**64.
     """
     room = int((track.starts[groups + 1] - track.starts[groups]).sum()) + len(groups)
     kept, starts = np.empty(len(groups), np.int64), np.empty(len(groups) + 1, np.int64)
@@ -60,13 +69,26 @@ def rank(starts: Ints, values: Ints) -> Ints:
 def pairs(
     starts: Ints, prefix: Ints, index: Ints, owned: Ints, targets: Ints, slack: int, most: int
 ) -> tuple[Ints, Ints, Ints]:
-    """Per key, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets apart,
-    give or take `slack`.
+    """Per group, the pairs (i, j) of its prefix sums, i before j, that lie one of its targets
+    apart.
 
-    `prefix` is sorted within each key (`starts` tells where a key begins), `index` says where each
-    stood before the sort; `owned` tells where a key's `targets` begin. A key with more than `most`
-    pairs says nothing of where the window is, and gives none. Returns where each key's pairs begin,
-    and the pairs.
+    Returns where each group's pairs begin, and the pairs.
+
+    Parameters
+    ----------
+    starts : int64 array, shape (groups + 1,)
+        Where each group's prefix sums begin.
+    prefix : int64 array, shape (sums,)
+        Sorted within each group.
+    index : int64 array, shape (sums,)
+        Where within its group each stood before the sort.
+    owned : int64 array, shape (groups + 1,)
+        Where each group's targets begin.
+    targets : int64 array, shape (targets,)
+    slack : int
+        By how much a pair may miss a target.
+    most : int
+        A group with more pairs says nothing of where the window is, and gives none.
     """
     where = (address(starts), address(prefix), address(index), address(owned), address(targets))
     begins, i, j = _in_rooms(load().pairs, len(starts) - 1, where, slack, most, 2)
@@ -76,7 +98,15 @@ def pairs(
 def tails(
     starts: Ints, prefix: Ints, index: Ints, owned: Ints, targets: Ints, slack: int, most: int
 ) -> tuple[Ints, Ints]:
-    """As `pairs`, but only those of which j is the last: windows up to the end."""
+    """As `pairs`, but only those of which j is the last: windows up to the end.
+
+    Parameters
+    ----------
+    starts, prefix, index, owned, targets : int64 array
+        As for `pairs`.
+    slack, most : int
+        As for `pairs`.
+    """
     where = (address(starts), address(prefix), address(index), address(owned), address(targets))
     begins, i = _in_rooms(load().tails, len(starts) - 1, where, slack, most, 1)
     return begins, i
@@ -92,6 +122,21 @@ def _in_rooms(
 ) -> tuple[Ints, ...]:
     """Let a kernel find what it finds room by room: where each group's begin, and the columns
     found.
+
+    Parameters
+    ----------
+    kernel : Callable
+        The kernel ``pairs`` or ``tails``.
+    groups : int
+        How many groups there are.
+    where : tuple of int
+        The addresses of the kernel's arrays, ``starts`` to ``targets``.
+    slack : int
+        By how much a pair may miss a target.
+    most : int
+        A group for which more is found gives nothing.
+    columns : int
+        How many numbers the kernel writes for each find.
     """
     counts = np.empty(groups, np.int64)
     room, group = ROOM + most, 0
@@ -112,6 +157,12 @@ def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints,
 
     Returns s, e and weight, a row a distinct s0. O(R log R) of R rectangles, by a tree of maxima
     over e.
+
+    Parameters
+    ----------
+    s0, s1, e0, e1 : int64 array, shape (R,)
+        The rectangles' sides, their edges included; R is at least 1.
+    weight : float64 array, shape (R,)
     """
     count, edges = len(s0), np.sort(np.concatenate((e0, e1 + 1)))
     edges = edges[np.append(True, edges[1:] != edges[:-1])]
@@ -126,7 +177,19 @@ def cover(s0: Ints, s1: Ints, e0: Ints, e1: Ints, weight: Floats) -> tuple[Ints,
 
 
 def sums(first: Ints, last: Ints, begin: int, end: int, key: Ints, change: Ints, keys: int) -> Ints:
-    """By how much a window changes each key's total."""
+    """By how much a window changes each key's total.
+
+    Parameters
+    ----------
+    first, last : int64 array, shape (n,)
+        An event is in the window when ``begin <= first`` and ``last <= end``.
+    begin, end : int
+        The window's edges.
+    key, change : int64 array, shape (n,)
+        Each event's key, and by how much it changes its key's total, modulo 2**64.
+    keys : int
+        How many keys there are.
+    """
     total = np.zeros(keys, np.int64)
     load().sums(
         len(key),
@@ -206,10 +269,13 @@ def scan(
 
     Parameters
     ----------
-    key, change : int64 array
+    edge : Edge
+    key, change : int64 array, shape (n,)
         Each event's key, and by how much the window would change its key's total.
-    left : int64 array
+    left : int64 array, shape (keys,)
         By key, what is to be explained.
+    slack : int
+        Up to how much may be left of a key that is not off.
     weight, unit : float
         What a bit less of what is left counts against a key, in whole keys; its size is in this
         unit.
@@ -238,8 +304,19 @@ def press(edge: Edge, key: Ints, change: Floats, left: Floats, trend: Floats) ->
     """Move an edge to where the sum of squares of what is left is least, after any share of
     ``trend`` is taken out of it.
 
-    ``left`` and ``change`` are weighted by key; ``trend`` has orthonormal columns, a row a key. Of
-    equally good places it is the first.
+    Of equally good places it is the first.
+
+    Parameters
+    ----------
+    edge : Edge
+    key : int64 array, shape (n,)
+        Each event's key.
+    change : float64 array, shape (n,)
+        By how much the window would change its key's total, weighted by key.
+    left : float64 array, shape (keys,)
+        By key, what is to be explained, weighted likewise.
+    trend : float64 array, shape (keys, columns)
+        Orthonormal columns.
     """
     passed = edge.passed()
     state, was = left.copy(), np.empty(len(passed))

@@ -141,6 +141,19 @@ def bounds(case: Case, rows: Ints, *, alone: bool) -> tuple[Ints, Ints]:
 def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, copies: bool) -> Ints:
     """``cause.down`` times what the mistake would add to the total for some events, given what is
     already wrong with them.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, for copies.
+    state : State
+        What is already wrong with the events; nothing is with copies.
+    cause : Cause
+        The mistake.
+    rows : int64 array, shape (n,), or slice
+        The events.
+    copies : bool
+        Whether they are redelivered copies, whose only mistake is that they were applied.
     """
     effect = case.effect[rows]
     if copies:
@@ -151,7 +164,21 @@ def change_of(case: Case, state: State, cause: Cause, rows: Ints | slice, *, cop
 
 
 def cost_of(case: Case, cause: Cause, kind: int, place: int, *, tail: bool = False) -> float:
-    """Bits that it takes to name a window, and to be sure of it."""
+    """Bits that it takes to name a window, and to be sure of it.
+
+    Parameters
+    ----------
+    case : Case
+        Or its ``copied``, for a window of copies.
+    cause : Cause
+        The mistake.
+    kind : int
+        The number of its type; -1: all.
+    place : int
+        The number of its partition among ``case.places``; -1: it has several.
+    tail : bool
+        Whether it runs up to the end of the log, and has but one edge to be named.
+    """
     at = case.places[place] if place >= 0 else None
     length = at.high - at.low if at else len(case.events)
     families = (1 + len(case.kinds)) * 16 * len(case.places)

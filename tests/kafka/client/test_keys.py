@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from recovery_kit import kafka
+from recovery_kit.kafka import client
 from recovery_kit.kafka.client.keys import ASIDE, ASIDE_PREFIXES, USED
 from recovery_kit.sandbox.jars import jars
 from recovery_kit.sandbox.java import find_java
 
-FOLDER = Path(kafka.__file__).parent
+FOLDER = Path(client.__file__).parent
 FAMILIES = "ssl|sasl|https|security|bootstrap|metadata|client|request|isolation|enable"
 
 
@@ -30,12 +30,12 @@ def test_every_setting_that_the_code_reads_is_a_known_one(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "client", ["consumer.ConsumerConfig", "producer.ProducerConfig", "admin.AdminClientConfig"]
+    "kind", ["consumer.ConsumerConfig", "producer.ProducerConfig", "admin.AdminClientConfig"]
 )
-def test_every_setting_of_kafkas_own_client_is_known(client: str) -> None:
+def test_every_setting_of_kafkas_own_client_is_known(kind: str) -> None:
     classpath = ":".join(map(str, jars(progress=False)))
     documented = subprocess.run(
-        [find_java(), "-cp", classpath, f"org.apache.kafka.clients.{client}"],
+        [find_java(), "-cp", classpath, f"org.apache.kafka.clients.{kind}"],
         check=True, capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
     keys = set(re.findall(r'<h4><a id="(?:\w+_)?([\w.]+)"', documented))

@@ -102,3 +102,12 @@ def test_fault_39_a_csv_holds_no_formula(
     for row, text in zip(rows, texts, strict=True):
         assert not row["key"].startswith(("=", "+", "-", "@", "\t", "\r"))
         assert row["key"].removeprefix("'") == clean(text).removeprefix("'")
+
+
+def test_who_writes_files_whole_waits_for_no_library() -> None:
+    code = (
+        "import sys, recovery_kit._keep; "
+        "print([m for m in ('pandas', 'pyarrow', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -49,8 +49,8 @@ class Source(Protocol):
     name : str
         What is read, for people.
     spans : list of Span
-        A partition each, at least one, with the bounds that were captured when the source was made.
-        What is written to the log after that is never seen.
+        A partition each, at least one and no two of one name, with the bounds that were captured
+        when the source was made. What is written to the log after that is never seen.
     notes : list of str
         What a reader of the result must know besides; added to until `look_back` has returned.
     """

@@ -54,8 +54,12 @@ class Reconciliation:
         ``expected_above`` and ``expected_below`` (the positive and the negative differences; they
         add up to the net one); of the divergences ``largest_difference`` with ``largest_key``,
         ``median_difference`` and ``p90_difference`` (absolute, by nearest rank, so that each is a
-        difference that occurs); ``tolerance``, ``verdict``. Counts are int, amounts exact Decimals;
-        None where there is nothing to tell of.
+        difference that occurs); ``tolerance``, ``verdict``. How much the comparison rests on:
+        ``recovered_keys`` and ``expected_keys`` (how many each side has), ``compared`` (the keys of
+        both sides that are matched or diverged), and of the matched ones ``absent_zeros`` (a total
+        of zero that the other side lacks) and ``within_tolerance`` (not equal); ``largest_total``
+        (absolute, of either side); ``notes``, sentences that a reader must know. Counts are int,
+        amounts exact Decimals; None where there is nothing to tell of.
     tolerance : decimal.Decimal
         The largest absolute difference that counts as none.
     verdict : str or None
@@ -83,16 +87,16 @@ class Reconciliation:
         return html_card(self._title(), self._facts(), tables, self._notes())
 
     def _title(self) -> str:
-        if self.summary["statuses"]["not compared"]:
-            return f"Recovered totals of {self.summary['keys']:,} keys, compared with nothing"
-        return (
-            f"Reconciliation: {self.summary['divergent']:,} of {self.summary['keys']:,} keys "
-            "diverge"
-        )
+        said = self.summary
+        if said["expected_keys"] is None:
+            return f"Recovered totals of {said['keys']:,} keys, compared with nothing"
+        if not said["compared"]:
+            return f"Reconciliation: none of {said['keys']:,} keys could be compared"
+        return f"Reconciliation: {said['divergent']:,} of {said['keys']:,} keys diverge"
 
     def _facts(self) -> Facts:
         said = self.summary
-        if said["statuses"]["not compared"]:
+        if said["expected_keys"] is None:
             return [("keys", said["keys"]), ("recovered, over all keys", said["recovered"])]
         facts = [
             (status, count)
@@ -116,16 +120,23 @@ class Reconciliation:
         return [*facts, ("tolerance", self.tolerance)]
 
     def _notes(self) -> list[str]:
+        notes: list[str] = self.summary["notes"]
         if self.verdict in (None, "complete"):
-            return []
+            return notes
         return [
             f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
-            "read, so no key can be called matched or diverged"
+            "read, so no key can be called matched or diverged",
+            *notes,
         ]
 
 
 def reconcile(
-    totals: Totals, expected: Any, *, tolerance: int | Decimal | str = 0, replay: Any = None
+    totals: Totals,
+    expected: Any,
+    *,
+    tolerance: int | Decimal | str = 0,
+    strict_keys: bool = False,
+    replay: Any = None,
 ) -> Reconciliation:
     """Set recovered totals beside expected ones.
 
@@ -139,6 +150,10 @@ def reconcile(
         these are compared too: counts exactly, amounts within the tolerance.
     tolerance : int, decimal.Decimal or str
         The largest absolute difference that counts as none, in the log's own unit.
+    strict_keys : bool
+        Whether a key that one side lacks diverges also where the other side's total is zero. Not
+        so by default: no row and zero are then the same, unless a counter that expected has says
+        otherwise.
     replay : Replay, optional
         Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or
         diverged.
@@ -178,10 +193,11 @@ def reconcile(
     scale = _common_scale(ours, theirs)
     limit, whole = _at_scale(allowed, scale), verdict in (None, "complete")
 
-    table = _compared(ours, theirs, counters, limit=limit, scale=scale, whole=whole).collect(
-        "polars"
-    )
+    table = _compared(
+        ours, theirs, counters, limit=limit, scale=scale, whole=whole, strict_keys=strict_keys
+    ).collect("polars")
     summary = {**_summary(table, allowed), "tolerance": allowed, "verdict": verdict}
+    summary["notes"] = _told(summary)
     _check_identity(summary, ours, theirs, scale)
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
 
@@ -194,6 +210,7 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     table = ours.select("key", **columns, status=nw.lit("not compared")).collect("polars")
     sides = (
         "expected",
+        "expected_keys",
         "net_difference",
         "absolute_difference",
         "expected_above",
@@ -201,6 +218,7 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     )
     unknown = dict.fromkeys(sides, None)
     summary = {**_summary(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
+    summary["notes"] = []
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
 
 
@@ -257,7 +275,14 @@ def _common_scale(ours: Table, theirs: Table) -> int:
 
 
 def _compared(
-    ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool
+    ours: Table,
+    theirs: Table,
+    counters: list[str],
+    *,
+    limit: nw.Expr,
+    scale: int,
+    whole: bool,
+    strict_keys: bool,
 ) -> Table:
     exact = nw.Decimal(decimals.DIGITS, scale)
     kinds = {name: nw.Int64() if name == "events" else exact for name in counters}
@@ -274,17 +299,24 @@ def _compared(
     joined = left.join(right, left_on="key", right_on="expected_key", how="full")
 
     expected, recovered, zero = nw.col("expected"), nw.col("recovered"), frames.exactly(0, scale)
+    none = {name: nw.lit(0) if name == "events" else zero for name in counters}
+    most = {name: nw.lit(0) if name == "events" else limit for name in counters}
     beyond = {"total": (expected - recovered).abs() > limit}
+    # Of a key that one side lacks: whether no row says the same as what the other side has.
+    same = nw.coalesce(expected, recovered) == zero
     for name in counters:
-        gap = (nw.col(f"expected_{name}") - nw.col(name)).abs()
-        beyond[name] = gap > (0 if name == "events" else limit)
+        own, held = nw.col(name), nw.col(f"expected_{name}")
+        beyond[name] = (held - own).abs() > most[name]
+        gap = nw.coalesce(held, none[name]) - nw.coalesce(own, none[name])
+        same = same & (gap.abs() <= most[name])
     named = [nw.when(apart).then(nw.lit(name)) for name, apart in beyond.items()]
     settled = nw.when(nw.col("differs") != "").then(nw.lit("diverged")).otherwise(nw.lit("matched"))
+    lacks = nw.lit(True) if strict_keys else ~same
     status = (
-        nw.when(expected.is_null())
+        nw.when(expected.is_null() & lacks)
         .then(nw.lit("missing from expected"))
         .otherwise(
-            nw.when(recovered.is_null())
+            nw.when(recovered.is_null() & lacks)
             .then(nw.lit("unknown to the log"))
             .otherwise(settled if whole else nw.lit("indeterminate"))
         )
@@ -338,6 +370,7 @@ def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
         "keys": len(table),
         "statuses": {status: counts.get(status, 0) for status in STATUSES},
         "divergent": len(look),
+        **_rests_on(table),
         **next(sums.iter_rows(named=True)),
         "largest_difference": look["difference"][0] if len(look) else None,
         "largest_key": look["key"][0] if len(look) else None,
@@ -345,6 +378,54 @@ def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
         "median_difference": sizes[len(look) // 2] if len(look) else None,
         "p90_difference": sizes[len(look) // 10] if len(look) else None,
     }
+
+
+def _rests_on(table: nw.DataFrame[Any]) -> dict[str, Any]:
+    """How much there was to compare, and what matches without being equal."""
+    expected, recovered = nw.col("expected"), nw.col("recovered")
+    matched = nw.col("status") == "matched"
+    lacking = expected.is_null() | recovered.is_null()
+    pairs = [(f"expected_{name}", name) for name in COUNTERS if f"expected_{name}" in table.columns]
+    unequal = nw.col("difference") != 0
+    for one, other in pairs:
+        unequal = unequal | (nw.col(one) != nw.col(other))
+    compared = nw.col("status").is_in(["matched", "diverged"]) & ~lacking
+    found = table.select(
+        recovered_keys=(~recovered.is_null()).sum(),
+        expected_keys=(~expected.is_null()).sum(),
+        compared=compared.sum(),
+        absent_zeros=(matched & lacking).sum(),
+        within_tolerance=(matched & ~lacking & unequal).sum(),
+        largest_expected=expected.abs().max(),
+        largest_recovered=recovered.abs().max(),
+    )
+    told = next(found.iter_rows(named=True))
+    sides = [told.pop(name) for name in ("largest_expected", "largest_recovered")]
+    known = any(side is not None for side in sides)
+    return told | {"largest_total": decimals.largest(sides) if known else None}
+
+
+def _told(said: Mapping[str, Any]) -> list[str]:
+    """What a reader must know who sees how many keys match."""
+    notes, allowed = [], said["tolerance"]
+    if not said["compared"] and said["verdict"] in (None, "complete"):
+        notes.append(
+            f"Nothing was compared: the log gives {said['recovered_keys']:,} keys, the expected "
+            f"totals hold {said['expected_keys']:,}, and none is on both sides"
+        )
+    if n := said["absent_zeros"]:
+        notes.append(
+            f"{n:,} of the matched keys have a total of zero on one side and no row on the other; "
+            "with strict_keys they are divergences"
+        )
+    if allowed and said["largest_total"] is not None and allowed >= said["largest_total"]:
+        notes.append(
+            f"The tolerance of {allowed} is no smaller than the largest total of either side, "
+            f"{said['largest_total']:,f}: {said['within_tolerance']:,} keys match only thanks to it"
+        )
+    elif n := said["within_tolerance"]:
+        notes.append(f"{n:,} of the matched keys are equal only within the tolerance of {allowed}")
+    return notes
 
 
 def _check_identity(summary: Mapping[str, Any], ours: Table, theirs: Table, scale: int) -> None:

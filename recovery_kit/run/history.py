@@ -62,6 +62,7 @@ _SAME = ("topic", "key_field", "partitions")
 
 _TOLD = (
     "tolerance",
+    "strict_keys",  # older runs have none, and were strict
     "on_conflict",
     "id_field",
     "type_field",

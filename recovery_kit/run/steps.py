@@ -286,13 +286,16 @@ def keep_results(
         "removed",
         "lost",
     )
+    notes = list(reconciliation.summary["notes"])
+    if len(totals.table) and not replay.coverage["events"].sum():
+        notes.append("No event was read: the recovered totals are the opening ones")
     largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
     summary = {
         "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
         | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
         | {name: int(replay.coverage[name].sum()) for name in counts},
         "dedup": told.counts,
-        "reconciliation": reconciliation.summary,
+        "reconciliation": reconciliation.summary | {"notes": notes},
         "largest": [
             {n: None if pd.isna(v) else v for n, v in row.items()}
             for row in largest.to_dict("records")

@@ -23,8 +23,8 @@ from recovery_kit.run.logs import LEVELS, log_to_stderr
 from recovery_kit.run.settings import Settings
 
 _EPILOG = (
-    "exit codes: 0 all matched, 1 divergences, 2 error, 3 replay not complete, "
-    "130 interrupted (also by SIGTERM)"
+    "exit codes: 0 all matched, or no expected totals given; 1 divergences; 2 error, nothing "
+    "compared, or too many rejects; 3 replay not complete; 130 interrupted (also by SIGTERM)"
 )
 
 
@@ -191,7 +191,8 @@ def _how_to_run(run: argparse.ArgumentParser) -> None:
         metavar="THRESHOLD",
         help="what makes the run fail, instead of any divergence and a replay that is not "
         "complete: keys=10 (so many keys or more), amount=1000.00 (absolute differences of so "
-        "much or more), incomplete; may be given again",
+        "much or more), incomplete; and rejects=10 or rejects=5%% (so many rejects or more), 1%% "
+        "where not named; may be given again. A run that compared nothing fails in any case",
     )
     run.add_argument(
         "--cell-timeout",

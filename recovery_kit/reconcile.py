@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
 from recovery_kit._show import Facts, html_card, shorten, text_card
+from recovery_kit.compared import COUNTERS as COUNTERS
+from recovery_kit.compared import STATUSES as STATUSES
+from recovery_kit.compared import at_scale, divergent, summed, told
 from recovery_kit.errors import IdentityError, ParameterError
 from recovery_kit.tables import decimals, frames
 from recovery_kit.tables.given import read_totals
@@ -17,20 +20,6 @@ from recovery_kit.totals import Totals
 
 if TYPE_CHECKING:
     from recovery_kit.tables.frames import Table
-
-STATUSES = (
-    "matched",
-    "diverged",
-    "missing from expected",
-    "unknown to the log",
-    "indeterminate",
-    "not compared",
-)
-
-COUNTERS = ("events", "added", "subtracted")
-"""What is compared beside the total where the expected side has it, for a missing +x and a missing
--x cancel.
-"""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -54,8 +43,12 @@ class Reconciliation:
         ``expected_above`` and ``expected_below`` (the positive and the negative differences; they
         add up to the net one); of the divergences ``largest_difference`` with ``largest_key``,
         ``median_difference`` and ``p90_difference`` (absolute, by nearest rank, so that each is a
-        difference that occurs); ``tolerance``, ``verdict``. Counts are int, amounts exact Decimals;
-        None where there is nothing to tell of.
+        difference that occurs); ``tolerance``, ``verdict``. How much the comparison rests on:
+        ``recovered_keys`` and ``expected_keys`` (how many each side has), ``compared`` (the keys of
+        both sides that are matched or diverged), and of the matched ones ``absent_zeros`` (a total
+        of zero that the other side lacks) and ``within_tolerance`` (not equal); ``largest_total``
+        (absolute, of either side); ``notes``, sentences that a reader must know. Counts are int,
+        amounts exact Decimals; None where there is nothing to tell of.
     tolerance : decimal.Decimal
         The largest absolute difference that counts as none.
     verdict : str or None
@@ -73,7 +66,7 @@ class Reconciliation:
         that would match.
         """
         table, back = frames.opened(self.table, what="table")
-        return back(_divergent(table, self.tolerance))
+        return back(divergent(table, self.tolerance))
 
     def __repr__(self) -> str:
         return text_card(self._title(), self._facts(), self._notes())
@@ -83,16 +76,16 @@ class Reconciliation:
         return html_card(self._title(), self._facts(), tables, self._notes())
 
     def _title(self) -> str:
-        if self.summary["statuses"]["not compared"]:
-            return f"Recovered totals of {self.summary['keys']:,} keys, compared with nothing"
-        return (
-            f"Reconciliation: {self.summary['divergent']:,} of {self.summary['keys']:,} keys "
-            "diverge"
-        )
+        said = self.summary
+        if said["expected_keys"] is None:
+            return f"Recovered totals of {said['keys']:,} keys, compared with nothing"
+        if not said["compared"]:
+            return f"Reconciliation: none of {said['keys']:,} keys could be compared"
+        return f"Reconciliation: {said['divergent']:,} of {said['keys']:,} keys diverge"
 
     def _facts(self) -> Facts:
         said = self.summary
-        if said["statuses"]["not compared"]:
+        if said["expected_keys"] is None:
             return [("keys", said["keys"]), ("recovered, over all keys", said["recovered"])]
         facts = [
             (status, count)
@@ -116,16 +109,23 @@ class Reconciliation:
         return [*facts, ("tolerance", self.tolerance)]
 
     def _notes(self) -> list[str]:
+        notes: list[str] = self.summary["notes"]
         if self.verdict in (None, "complete"):
-            return []
+            return notes
         return [
             f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
-            "read, so no key can be called matched or diverged"
+            "read, so no key can be called matched or diverged",
+            *notes,
         ]
 
 
 def reconcile(
-    totals: Totals, expected: Any, *, tolerance: int | Decimal | str = 0, replay: Any = None
+    totals: Totals,
+    expected: Any,
+    *,
+    tolerance: int | Decimal | str = 0,
+    strict_keys: bool = False,
+    replay: Any = None,
 ) -> Reconciliation:
     """Set recovered totals beside expected ones.
 
@@ -139,6 +139,10 @@ def reconcile(
         these are compared too: counts exactly, amounts within the tolerance.
     tolerance : int, decimal.Decimal or str
         The largest absolute difference that counts as none, in the log's own unit.
+    strict_keys : bool
+        Whether a key that one side lacks diverges also where the other side's total is zero. Not
+        so by default: no row and zero are then the same, unless a counter that expected has says
+        otherwise.
     replay : Replay, optional
         Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or
         diverged.
@@ -176,12 +180,13 @@ def reconcile(
     ours, back = frames.opened(totals.table, what="totals")
     counters = [name for name in COUNTERS if name in given.column_names]
     scale = _common_scale(ours, theirs)
-    limit, whole = _at_scale(allowed, scale), verdict in (None, "complete")
+    limit, whole = at_scale(allowed, scale), verdict in (None, "complete")
 
-    table = _compared(ours, theirs, counters, limit=limit, scale=scale, whole=whole).collect(
-        "polars"
-    )
-    summary = {**_summary(table, allowed), "tolerance": allowed, "verdict": verdict}
+    table = _compared(
+        ours, theirs, counters, limit=limit, scale=scale, whole=whole, strict_keys=strict_keys
+    ).collect("polars")
+    summary = {**summed(table, allowed), "tolerance": allowed, "verdict": verdict}
+    summary["notes"] = told(summary)
     _check_identity(summary, ours, theirs, scale)
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
 
@@ -194,13 +199,15 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     table = ours.select("key", **columns, status=nw.lit("not compared")).collect("polars")
     sides = (
         "expected",
+        "expected_keys",
         "net_difference",
         "absolute_difference",
         "expected_above",
         "expected_below",
     )
     unknown = dict.fromkeys(sides, None)
-    summary = {**_summary(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
+    summary = {**summed(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
+    summary["notes"] = []
     return Reconciliation(back(table.lazy()), summary, allowed, verdict)
 
 
@@ -219,18 +226,6 @@ def _tolerance(given: object) -> Decimal:
             "text such as '0.05'"
         )
     return exact
-
-
-def _at_scale(allowed: Decimal, scale: int) -> nw.Expr:
-    """The tolerance as a literal.
-
-    Cut to the scale, which changes no comparison, for differences are multiples of it.
-    """
-    context = Context(prec=120, rounding=ROUND_FLOOR)
-    most = Decimal(10**decimals.DIGITS - 1).scaleb(-scale, context)
-    return frames.exactly(
-        min(allowed, most).quantize(Decimal(1).scaleb(-scale), context=context), scale
-    )
 
 
 def _common_scale(ours: Table, theirs: Table) -> int:
@@ -257,7 +252,14 @@ def _common_scale(ours: Table, theirs: Table) -> int:
 
 
 def _compared(
-    ours: Table, theirs: Table, counters: list[str], *, limit: nw.Expr, scale: int, whole: bool
+    ours: Table,
+    theirs: Table,
+    counters: list[str],
+    *,
+    limit: nw.Expr,
+    scale: int,
+    whole: bool,
+    strict_keys: bool,
 ) -> Table:
     exact = nw.Decimal(decimals.DIGITS, scale)
     kinds = {name: nw.Int64() if name == "events" else exact for name in counters}
@@ -274,17 +276,24 @@ def _compared(
     joined = left.join(right, left_on="key", right_on="expected_key", how="full")
 
     expected, recovered, zero = nw.col("expected"), nw.col("recovered"), frames.exactly(0, scale)
+    none = {name: nw.lit(0) if name == "events" else zero for name in counters}
+    most = {name: nw.lit(0) if name == "events" else limit for name in counters}
     beyond = {"total": (expected - recovered).abs() > limit}
+    # Of a key that one side lacks: whether no row says the same as what the other side has.
+    same = nw.coalesce(expected, recovered) == zero
     for name in counters:
-        gap = (nw.col(f"expected_{name}") - nw.col(name)).abs()
-        beyond[name] = gap > (0 if name == "events" else limit)
+        own, held = nw.col(name), nw.col(f"expected_{name}")
+        beyond[name] = (held - own).abs() > most[name]
+        gap = nw.coalesce(held, none[name]) - nw.coalesce(own, none[name])
+        same = same & (gap.abs() <= most[name])
     named = [nw.when(apart).then(nw.lit(name)) for name, apart in beyond.items()]
     settled = nw.when(nw.col("differs") != "").then(nw.lit("diverged")).otherwise(nw.lit("matched"))
+    lacks = nw.lit(True) if strict_keys else ~same
     status = (
-        nw.when(expected.is_null())
+        nw.when(expected.is_null() & lacks)
         .then(nw.lit("missing from expected"))
         .otherwise(
-            nw.when(recovered.is_null())
+            nw.when(recovered.is_null() & lacks)
             .then(nw.lit("unknown to the log"))
             .otherwise(settled if whole else nw.lit("indeterminate"))
         )
@@ -308,43 +317,6 @@ def _compared(
         )
         .sort("key")
     )
-
-
-def _divergent(table: Table, allowed: Decimal) -> Table:
-    """The rows to look at: all but the matched, and of the indeterminate those that differ."""
-    schema = table.collect_schema()
-    status = nw.col("status")
-    differs = nw.col("difference").abs() > _at_scale(allowed, frames.scale_of(schema, "difference"))
-    if "differs" in schema:
-        differs = differs | (nw.col("differs") != "")
-    settled = status.is_in(["matched", "not compared"])
-    look = table.filter(~settled & ((status != "indeterminate") | differs))
-    return frames.by_size(look, "difference", "key")
-
-
-def _summary(table: nw.DataFrame[Any], allowed: Decimal) -> dict[str, Any]:
-    difference = nw.col("difference")
-    sums = table.select(
-        nw.col("expected", "recovered").sum(),
-        net_difference=difference.sum(),
-        absolute_difference=difference.abs().sum(),
-        expected_above=nw.when(difference > 0).then(difference).sum(),
-        expected_below=nw.when(difference < 0).then(difference).sum(),
-    )
-    counts = dict(table.group_by("status").agg(keys=nw.len()).iter_rows())
-    look = _divergent(table.lazy(), allowed).collect("polars")
-    sizes = look["difference"].abs()
-    return {
-        "keys": len(table),
-        "statuses": {status: counts.get(status, 0) for status in STATUSES},
-        "divergent": len(look),
-        **next(sums.iter_rows(named=True)),
-        "largest_difference": look["difference"][0] if len(look) else None,
-        "largest_key": look["key"][0] if len(look) else None,
-        # By nearest rank; the sizes descend.
-        "median_difference": sizes[len(look) // 2] if len(look) else None,
-        "p90_difference": sizes[len(look) // 10] if len(look) else None,
-    }
 
 
 def _check_identity(summary: Mapping[str, Any], ours: Table, theirs: Table, scale: int) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_demo_finds_the_incident(tmp_path: Path) -> None:
     assert told["replay"]["verdict"] == "complete"
     assert told["reconciliation"]["divergent"] > 50
     assert told["reconciliation"]["statuses"]["matched"] > 150
+    # Why, in the terminal as in the report: incidents and causes with their money and grade.
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    first = told["why"]["incidents"][0]
+    worth = f"{first['grade']}, {first['keys']:,} keys, {Decimal(first['amount']):,f} net"
+    assert any(line.startswith(f"incident 1 {worth}") for line in lines)
+    for row in told["why"]["causes"]:
+        worth = f"{row['grade']}, {row['keys']:,} keys, {Decimal(row['amount']):,f} net"
+        assert f"{row['cause']} {worth}, {Decimal(row['money']):,f} absolute" in lines
 
 
 def test_run_reads_its_parameters_from_a_file_and_the_command_line(

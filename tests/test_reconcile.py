@@ -81,6 +81,12 @@ def test_the_summary_holds_exact_figures() -> None:
             "not compared": 0,
         },
         "divergent": 4,
+        "recovered_keys": 4,
+        "expected_keys": 4,
+        "compared": 3,
+        "absent_zeros": 0,
+        "within_tolerance": 0,
+        "largest_total": Decimal("9.00"),
         "expected": Decimal("13.51"),
         "recovered": Decimal("21.00"),
         "net_difference": Decimal("-7.49"),
@@ -93,6 +99,7 @@ def test_the_summary_holds_exact_figures() -> None:
         "p90_difference": Decimal("7.00"),
         "tolerance": 0,
         "verdict": None,
+        "notes": [],
     }
 
 
@@ -204,13 +211,100 @@ def test_only_counters_that_expected_has_are_compared() -> None:
     found = {row["key"]: (row["status"], row["differs"]) for row in rows(result.table)}
     assert found["a"] == ("diverged", "total")
     assert found["b"] == ("missing from expected", "")
-    assert found["x"] == ("unknown to the log", "")
+    assert found["x"] == ("matched", "")  # no row, and nothing held
 
 
 def test_totals_of_another_run_are_expected_totals() -> None:
     result = reconcile(recovered(), recovered("pandas"))
     assert result.summary["statuses"]["matched"] == 4
     assert "differs" in result.table.column_names
+
+
+ZEROS: list[Event] = [
+    ("z1", "add", "3.00", "z", 0, "t", 0, 0),
+    ("z2", "subtract", "3.00", "z", 1, "t", 0, 1),
+    *((*event[:-1], event[-1] + 2) for event in LOG),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_row_and_zero_are_the_same_and_counted(form: str) -> None:
+    """0.00 on one side and no row on the other was a divergence of 0.00."""
+    ours = totals(FORMS[form](events(ZEROS)))
+    theirs = expected(OURS | {"y": "0.00"})
+    result = reconcile(ours, FORMS[form](theirs))
+    found = {row["key"]: row for row in rows(result.table)}
+    assert {key: found[key]["status"] for key in "yz"} == dict.fromkeys("yz", "matched")
+    assert (found["y"]["recovered"], found["z"]["expected"]) == (None, None)
+    assert result.summary["divergent"] == len(result.divergences) == 0
+    assert (result.summary["compared"], result.summary["absent_zeros"]) == (4, 2)
+    assert (
+        "! 2 of the matched keys have a total of zero on one side and no row on the other; with "
+        "strict_keys they are divergences" in repr(result)
+    )
+    strict = reconcile(ours, FORMS[form](theirs), strict_keys=True)
+    assert column(strict.divergences, "key") == ["y", "z"]
+    assert column(strict.divergences, "status") == ["unknown to the log", "missing from expected"]
+    assert (strict.summary["absent_zeros"], strict.summary["notes"]) == (0, [])
+    unread = reconcile(ours, FORMS[form](theirs), replay=SimpleNamespace(verdict="raced"))
+    assert unread.summary["statuses"]["indeterminate"] == 6
+    assert unread.summary["absent_zeros"] == unread.summary["divergent"] == 0
+
+
+def test_no_row_is_not_the_same_as_events_that_add_up_to_zero() -> None:
+    """A counter that expected has says more than a total of zero does."""
+    counted = expected(OURS, events=[2, 1, 1, 1])
+    result = reconcile(totals(events(ZEROS)), counted)
+    assert [(r["key"], r["status"]) for r in rows(result.divergences)] == [
+        ("z", "missing from expected")
+    ]
+    held = expected(OURS | {"y": "0"}, added=["5.00", "7.00", "9.00", "1", "8"])
+    result = reconcile(recovered(), held)
+    assert [(r["key"], r["status"]) for r in rows(result.divergences)] == [
+        ("y", "unknown to the log")
+    ]
+    assert reconcile(recovered(), held, tolerance=8).summary["absent_zeros"] == 1
+
+
+def test_nothing_on_both_sides_is_no_comparison() -> None:
+    said = "! Nothing was compared: the log gives 4 keys, the expected totals hold 2, and none is on both sides"
+    for theirs in (expected({"A": "4.00", "B": "7.00"}), expected({"A": "0", "B": "0"})):
+        shown = repr(reconcile(recovered(), theirs))
+        assert said in shown
+        assert "none of 6 keys could be compared" in shown
+    zeros = totals(events(ZEROS[:2]))
+    result = reconcile(zeros, expected({"Z": "0"}))
+    assert (result.summary["statuses"]["matched"], result.summary["compared"]) == (2, 0)
+    assert "none of 2 keys could be compared" in repr(result)
+    with pytest.raises(TableError, match="expected holds no row; expected a row a key"):
+        reconcile(recovered(), expected({"x": "1"}).slice(1))
+    empty = reconcile(recovered(), totals(events([])))
+    assert (empty.summary["expected_keys"], empty.summary["compared"]) == (0, 0)
+    unread = reconcile(recovered(), THEIRS, replay=SimpleNamespace(verdict="raced"))
+    assert unread.summary["compared"] == 0
+    assert "none of 5 keys could be compared" in repr(unread)
+    assert "Nothing was compared" not in repr(unread)  # keys are on both sides
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "note"),
+    [
+        ("0", ""),
+        ("0.01", "1 of the matched keys are equal only within the tolerance of 0.01"),
+        ("8.99", "2 of the matched keys are equal only within the tolerance of 8.99"),
+        (
+            "9",
+            "The tolerance of 9 is no smaller than the largest total of either side, 9.00: 2 keys "
+            "match only thanks to it",
+        ),
+    ],
+)
+def test_what_matches_only_thanks_to_the_tolerance_is_told(tolerance: str, note: str) -> None:
+    result = reconcile(recovered(), THEIRS, tolerance=tolerance)
+    assert result.summary["notes"] == ([note] if note else [])
+    # Counters within the tolerance lean on it too.
+    theirs = expected(OURS, added=["5.00", "7.00", "9.01", "1"])
+    assert reconcile(recovered(), theirs, tolerance="0.01").summary["within_tolerance"] == 1
 
 
 def test_sides_of_different_scales_are_aligned_exactly() -> None:
@@ -244,7 +338,7 @@ def test_no_events_and_files(tmp_path: Path) -> None:
     nothing = reconcile(totals(events([])), totals(events([])))
     assert nothing.summary["keys"] == 0
     assert nothing.summary["net_difference"] == 0
-    assert "0 of 0 keys diverge" in repr(nothing)
+    assert "none of 0 keys could be compared" in repr(nothing)
 
 
 def test_parameters_that_will_not_do() -> None:
@@ -283,14 +377,26 @@ def test_cards_read_well_and_are_escaped() -> None:
 
 
 AMOUNTS = st.dictionaries(
-    st.sampled_from(["a", "b", "c", "A", "é", ""]), st.integers(-(10**29), 10**29)
+    st.sampled_from(["a", "b", "c", "A", "é", ""]), st.just(0) | st.integers(-(10**29), 10**29)
 )
 
 
 @settings(deadline=None)
-@given(AMOUNTS, AMOUNTS, st.integers(0, 10**29), st.sampled_from(list(FORMS)), st.booleans())
+@given(
+    ours=AMOUNTS,
+    theirs=AMOUNTS,
+    allowed=st.integers(0, 10**29),
+    form=st.sampled_from(list(FORMS)),
+    whole=st.booleans(),
+    strict=st.booleans(),
+)
 def test_any_two_sides(
-    ours: dict[str, int], theirs: dict[str, int], allowed: int, form: str, whole: bool
+    ours: dict[str, int],
+    theirs: dict[str, int],
+    allowed: int,
+    form: str,
+    whole: bool,
+    strict: bool,
 ) -> None:
     # Whole numbers are the law; opening totals stand for the recovered side.
     def side(amounts: dict[str, int]) -> Any:
@@ -303,15 +409,15 @@ def test_any_two_sides(
     recovered_totals = totals(FORMS[form](events([])), opening=side(ours))
     replay = SimpleNamespace(verdict="complete" if whole else "raced")
     result: Reconciliation = reconcile(
-        recovered_totals, side(theirs), tolerance=allowed, replay=replay
+        recovered_totals, side(theirs), tolerance=allowed, strict_keys=strict, replay=replay
     )
     wanted, look = [], []
     for key in sorted(ours | theirs, key=str.encode):
         difference = theirs.get(key, 0) - ours.get(key, 0)
         within = abs(difference) <= allowed
         status = (
-            "missing from expected" if key not in theirs
-            else "unknown to the log" if key not in ours
+            "missing from expected" if key not in theirs and (strict or ours[key])
+            else "unknown to the log" if key not in ours and (strict or theirs[key])
             else "indeterminate" if not whole
             else "matched" if within
             else "diverged"
@@ -330,6 +436,14 @@ def test_any_two_sides(
     assert summary["expected_below"] == sum(min(row[3], 0) for row in wanted)
     assert summary["absolute_difference"] == sum(abs(row[3]) for row in wanted)
     assert summary["net_difference"] == sum(row[3] for row in wanted)
+    matched = [row for row in wanted if row[4] == "matched"]
+    both = ours.keys() & theirs.keys()
+    assert (summary["recovered_keys"], summary["expected_keys"]) == (len(ours), len(theirs))
+    assert summary["compared"] == (len(both) if whole else 0)
+    assert summary["absent_zeros"] == sum(row[0] not in both for row in matched)
+    assert summary["within_tolerance"] == sum(row[3] != 0 for row in matched)
+    sizes = [abs(total) for total in (*ours.values(), *theirs.values())]
+    assert summary["largest_total"] == (max(sizes) if sizes else None)
     if look:
         sizes = sorted(-size for size, _ in look)
         assert abs(int(summary["largest_difference"])) == sizes[-1]

@@ -21,6 +21,7 @@ from kafka import KafkaProducer
 from recovery_kit.errors import RunError
 from recovery_kit.report import write_report
 from recovery_kit.report._grids import MOST_ROWS
+from recovery_kit.run.judge import FailOn
 from recovery_kit.run.notebooks import run
 from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
@@ -133,7 +134,8 @@ def finished(broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "topic": "test-report",
         "run_dir": str(folder / "run"),
     }
-    outcome = run(Settings.of(values | {"expected": str(folder / "expected.csv")}, strict=True))
+    settings = Settings.of(values | {"expected": str(folder / "expected.csv")}, strict=True)
+    outcome = run(settings, fail_on=FailOn(rejects="100%"))
     assert outcome.exit_code == 1, outcome.error
     return folder / "run"
 
@@ -337,11 +339,33 @@ def test_the_headline(
 ) -> None:
     change(folder / "manifest.json", exit_code=0)
     found = json.loads((folder / "summary.json").read_text())["reconciliation"]
+    compared = 0 if "not compared" in statuses else 208
     change(
         folder / "summary.json",
-        reconciliation=found | {"statuses": statuses, "divergent": divergent},
+        reconciliation=found | {"statuses": statuses, "divergent": divergent, "compared": compared},
     )
     assert f"<h1>{headline}</h1>" in write_report(folder).read_text()
+
+
+def test_nothing_compared_never_reads_like_an_answer(folder: Path) -> None:
+    found = json.loads((folder / "summary.json").read_text())["reconciliation"]
+    change(folder / "summary.json", reconciliation=found | {"compared": 0, "divergent": 0})
+    for code in (0, 2):
+        change(folder / "manifest.json", exit_code=code)
+        assert "<h1>Nothing was compared</h1>" in write_report(folder).read_text()
+
+
+def test_a_run_of_before_is_still_drawn(folder: Path) -> None:
+    """Its summary tells neither what it rests on nor why."""
+    told = json.loads((folder / "summary.json").read_text())
+    del told["why"]
+    for name in ("compared", "recovered_keys", "expected_keys", "absent_zeros", "notes"):
+        del told["reconciliation"][name]
+    (folder / "summary.json").write_text(json.dumps(told))
+    assert "<h1>208 of 208 keys differ from the log</h1>" in write_report(folder).read_text()
+    change(folder / "manifest.json", exit_code=0)
+    change(folder / "summary.json", reconciliation=told["reconciliation"] | {"divergent": 0})
+    assert "<h1>All 208 keys match the log</h1>" in write_report(folder).read_text()
 
 
 def test_causes_and_incidents_come_with_the_answer(folder: Path) -> None:

@@ -154,9 +154,8 @@ def test_a_run_leaks_nothing(secured: Kafka, tmp_path: Path) -> None:
     expected = totals(tmp_path, (ACCOUNT, "15.10"), (ABSENT, "5.00"), ("other", "1.00"))
     lookup = tmp_path / "lookup.jsonl"
     more = {"expected": expected, "processed": str(journal), "pseudonym_lookup": str(lookup)}
-    done = run(
-        secured, tmp_path, *(word for name, value in more.items() for word in ("-p", name, value))
-    )
+    words = [word for name, value in more.items() for word in ("-p", name, value)]
+    done = run(secured, tmp_path, *words, "--fail-on", "rejects=100%")
     assert done.returncode == errors.DIVERGED, done.stdout + done.stderr
     assert leaks(tmp_path / "run") == set()
     assert not [text for text in PLANTED if text in done.stdout + done.stderr]

@@ -49,6 +49,13 @@ def recovery_kit_nightly() -> None:
             raise AirflowFailException(
                 f"the log could not be read whole: {told['replay']['verdict']}"
             )
+        asked = found["expected_keys"] is not None
+        if not found["recovered_keys"] or (asked and not found["compared"]):
+            raise AirflowFailException(f"nothing was compared: {folder}")
+        if 100 * told["replay"]["rejects"] > told["replay"]["events"]:
+            raise AirflowFailException(
+                f"{told['replay']['rejects']} messages are rejects: {folder}"
+            )
         if found["divergent"]:
             raise AirflowFailException(
                 f"{found['divergent']} of {found['keys']} keys differ, "

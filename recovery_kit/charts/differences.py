@@ -55,6 +55,8 @@ def statuses(reconciliation: Reconciliation) -> Chart:
             f"{found['indeterminate']:,} of {draw.some(keys, 'key')} cannot be "
             f"settled{caveat(reconciliation)}"
         )
+    if numbers[0] == keys and not reconciliation.summary["compared"]:
+        title = "Nothing compared: every total is zero, and no key is on both sides"
     if found.get("not compared"):
         title = f"{draw.some(keys, 'key')} recovered, and nothing to compare with"
     texts = [f"{n:,} ({100 * n / keys:.1f} %)" for n in numbers]

@@ -20,7 +20,7 @@ from recovery_kit.report import _grids
 from recovery_kit.sources.coverage import MEANING
 
 _ENDS = {
-    errors.MATCHED: "no difference beyond what the run was told to allow",
+    errors.MATCHED: "nothing that the run was told to fail on",
     errors.DIVERGED: "totals differ",
     errors.ERROR: "the run failed",
     errors.INCOMPLETE: "the log could not be read whole",
@@ -111,6 +111,8 @@ def _headline(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
         return "unsure", "This run is not over, or was killed: nothing here is final"
     if code == errors.INTERRUPTED:
         return "unsure", "The run was interrupted: nothing here is final"
+    if code == errors.ERROR and _hollow(summary):
+        return "bad", "Nothing was compared"
     if code not in _ENDS or code == errors.ERROR or not summary:
         told = code == errors.INCOMPLETE
         return (
@@ -135,7 +137,17 @@ def _headline(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
             f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the "
             "log",
         )
+    if _hollow(summary):
+        return "unsure", "Nothing was compared"
     return "good", f"All {keys:,} keys match the log"
+
+
+def _hollow(summary: Mapping[str, Any]) -> bool:
+    """Whether a run came so far as to compare, and had nothing to; older ones tell only their
+    keys.
+    """
+    found = summary.get("reconciliation", {})
+    return bool(found.get("compared", found.get("keys")) == 0)
 
 
 def _lead(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -203,6 +215,7 @@ def _notes(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         yield "The numbers below are what the run had worked out by then, from what it had read."
     if summary:
         yield from summary["replay"]["notes"]
+        yield from summary["reconciliation"].get("notes", ())
         if summary["dedup"]["conflicting"]:
             n = summary["dedup"]["conflicting"]
             yield (

@@ -83,7 +83,7 @@ def _run(
         topic=incident.TOPIC, key_field="account", until=_iso(until), run_dir=str(at)
     )
     about: dict[str, Any] = {
-        "exit_code": judge(read_json(at / "summary.json"), FailOn()),
+        "exit_code": judge(read_json(at / "summary.json"), FailOn())[0],
         "error": "",
         "started": _iso(until),
         "ended": _iso(until + 30_000),

@@ -62,6 +62,7 @@ _SAME = ("topic", "key_field", "partitions")
 
 _TOLD = (
     "tolerance",
+    "strict_keys",  # older runs have none, and were strict
     "on_conflict",
     "id_field",
     "type_field",
@@ -256,6 +257,8 @@ def _look(path: Path) -> dict[str, Any]:
 
 
 def _state(path: Path, told: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    if told["exit_code"] == errors.ERROR and _hollow(summary):
+        return "nothing compared"
     if told["exit_code"] not in (errors.MATCHED, errors.DIVERGED):
         return _STATES.get(told["exit_code"], "error")
     if not summary:
@@ -265,6 +268,12 @@ def _state(path: Path, told: Mapping[str, Any], summary: Mapping[str, Any]) -> s
     if changed := manifest.altered(path, told, "summary.json", "divergences.parquet"):
         return f"altered since: {', '.join(changed)}"
     return "nothing expected" if summary["reconciliation"]["statuses"]["not compared"] else COMPARED
+
+
+def _hollow(summary: Mapping[str, Any]) -> bool:
+    """Whether a run compared nothing; older ones do not tell."""
+    compared: int | None = summary.get("reconciliation", {}).get("compared")
+    return compared == 0
 
 
 def _identity(told: Mapping[str, Any]) -> tuple[object, ...]:

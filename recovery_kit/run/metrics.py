@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recovery_kit._keep import plain
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 NAME = "metrics.prom"
 
@@ -26,11 +29,13 @@ _COUNTS = (
 )
 _OFFSETS = ("log_start", "start", "end", "position", "high_watermark")
 
-Samples = Iterable[tuple[Mapping[str, object], object]]
+Samples = Iterable[tuple[Mapping[str, object], Any]]
 
 
 def exposition(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """A run in Prometheus' text format; every sample has the run's ``topic`` as a label.
+
+    Prometheus' samples are floats: exact amounts stand in ``summary.json``.
 
     Parameters
     ----------
@@ -38,26 +43,35 @@ def exposition(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         What ``manifest.json`` and ``summary.json`` hold; an empty summary where the run did not
         come so far.
     """
-    topic = manifest["parameters"]["topic"]
-    lines = []
-    for name, help_, samples in _families(manifest, summary):
-        shown = [
-            _sample(f"recovery_kit_{name}", {"topic": topic, **labels}, value)
-            for labels, value in samples
-        ]
-        if shown:
-            lines += [
-                f"# HELP recovery_kit_{name} {help_}",
-                f"# TYPE recovery_kit_{name} gauge",
-                *shown,
-            ]
-    return "\n".join(lines) + "\n"
+    from prometheus_client import generate_latest
+
+    return generate_latest(_Gauges(manifest, summary)).decode()
+
+
+class _Gauges:
+    """A run's gauges, in the form that prometheus-client collects."""
+
+    def __init__(self, manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        self._topic = manifest["parameters"]["topic"]
+        self._families = list(_families(manifest, summary))
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import GaugeMetricFamily
+
+        for name, help_, samples in self._families:
+            family = GaugeMetricFamily(f"recovery_kit_{name}", help_)
+            for labels, value in samples:
+                told = {"topic": self._topic} | {n: str(text) for n, text in labels.items()}
+                family.add_sample(family.name, told, float(value))
+            if family.samples:
+                yield family
 
 
 def json_line(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """A run as one line of JSON, amounts as text.
 
-    No key is in it: logs go further than a run directory does.
+    No key is in it, nor a sentence of evidence, which may hold what messages say: logs go further
+    than a run directory does.
     """
     names = ("exit_code", "error", "started", "ended", "seconds", "by", "host", "fail_on", "code")
     found = {n: v for n, v in summary.get("reconciliation", {}).items() if n != "largest_key"}
@@ -69,8 +83,16 @@ def json_line(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         "replay": summary.get("replay") or manifest["replay"],
         "dedup": summary.get("dedup", {}),
         "reconciliation": found,
+        "why": _without_evidence(summary.get("why", {})),
     }
     return json.dumps(told, default=plain)
+
+
+def _without_evidence(why: Mapping[str, Any]) -> dict[str, Any]:
+    if not why:
+        return {}
+    rows = [{n: v for n, v in row.items() if n != "evidence"} for row in why["incidents"]]
+    return {**why, "incidents": rows}
 
 
 def _families(
@@ -81,7 +103,8 @@ def _families(
     yield "run_info", "Which code ran, and where.", [(about, 1)]
     yield (
         "run_exit_code",
-        "0 all matched, 1 divergences, 2 error, 3 replay not complete, 130 interrupted.",
+        "0 nothing that fails a run, 1 divergences, 2 error, nothing compared or too many rejects, "
+        "3 replay not complete, 130 interrupted.",
         [({}, manifest["exit_code"])],
     )
     for name in ("started", "ended"):
@@ -117,17 +140,28 @@ def _families(
     yield "keys", "Keys by status.", (({"status": s}, n) for s, n in found["statuses"].items())
     yield "divergent_keys", "Keys to look at.", [({}, found["divergent"])]
     for name, help_ in (
+        ("compared", "Keys of both sides that are matched or diverged."),
+        ("absent_zeros", "Matched keys with a total of zero that the other side lacks."),
+        ("within_tolerance", "Matched keys that are not equal."),
+    ):
+        yield f"{name}_keys", help_, [({}, found[name])]
+    for name, help_ in (
         ("net_difference", "Sum of expected - recovered over all keys."),
         ("absolute_difference", "Sum of the absolute differences over all keys."),
     ):
         if found[name] is not None:
             yield name, help_, [({}, found[name])]
+    yield from _causes(summary.get("why", {}))
 
 
-def _sample(name: str, labels: Mapping[str, object], value: object) -> str:
-    shown = ",".join(f'{label}="{_escaped(str(text))}"' for label, text in labels.items())
-    return f"{name}{{{shown}}} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _causes(why: Mapping[str, Any]) -> Iterator[tuple[str, str, Samples]]:
+    about = {"incident": ("incident", "cause", "grade"), "cause": ("cause", "grade")}
+    for what, names in about.items():
+        rows = why.get(f"{what}s", ())
+        for amount, help_ in (
+            ("keys", "Keys"),
+            ("amount", "Net amount"),
+            ("money", "Absolute amount"),
+        ):
+            samples = [({n: row[n] for n in names}, row[amount]) for row in rows]
+            yield f"{what}_{amount}", f"{help_} of each {what}, by grade of evidence.", samples

@@ -54,7 +54,8 @@ def run(
     cell_timeout : int
         Seconds that one cell may take.
     fail_on : FailOn, optional
-        What makes the run fail; not given: any divergence, and a replay that is not complete.
+        What makes the run fail; not given: any divergence, a replay that is not complete, and one
+        reject in a hundred messages.
 
     Returns
     -------
@@ -162,7 +163,7 @@ def _judged(
             errors.ERROR,
             f"{', '.join(changed)}: the file changed while the run read it; run again",
         )
-    return judge(summary, fail_on), ""
+    return judge(summary, fail_on)
 
 
 def _report(folder: Path, facts: dict[str, Any]) -> None:

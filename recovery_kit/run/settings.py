@@ -96,6 +96,9 @@ class Settings:
         path=True,
     )
     tolerance: str = _is("0", "largest difference that still counts as a match")
+    strict_keys: bool = _is(
+        False, "a key that one side lacks differs also where the other side's total is zero"
+    )
     processed: str = _is(
         "", "what the system applied, if it kept a list: a file with event_id and effect", path=True
     )

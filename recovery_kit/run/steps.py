@@ -23,6 +23,7 @@ from recovery_kit._keep import write_whole as write_whole
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import IncompleteReplay, RunError
 from recovery_kit.replay import Replay, replay
+from recovery_kit.run import why
 from recovery_kit.run.pseudonym import pseudonyms, table_without_names, without_names
 from recovery_kit.run.settings import Settings
 from recovery_kit.run.setup import check_setup
@@ -146,15 +147,19 @@ class Run:
         keep_results(self.folder, self.replay(), self.dedup(), totals, reconciliation)
 
     def keep_causes(self, diagnosis: Diagnosis) -> None:
-        """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows.
+        """Write ``causes.parquet`` and ``incidents.parquet``, which the report shows, and what they
+        come to into the ``summary.json`` that `keep` left.
 
         Nothing without a run directory.
         """
-        if self.folder is not None:
-            for name in ("causes", "incidents"):
-                write_whole(
-                    self.folder / f"{name}.parquet", partial(write_frame, getattr(diagnosis, name))
-                )
+        if self.folder is None:
+            return
+        for name in ("causes", "incidents"):
+            write_whole(
+                self.folder / f"{name}.parquet", partial(write_frame, getattr(diagnosis, name))
+            )
+        if (path := self.folder / "summary.json").exists():
+            write_json(path, read_json(path) | {"why": why.told(diagnosis)})
 
     @property
     def expected(self) -> pa.Table | None:
@@ -281,13 +286,16 @@ def keep_results(
         "removed",
         "lost",
     )
+    notes = list(reconciliation.summary["notes"])
+    if len(totals.table) and not replay.coverage["events"].sum():
+        notes.append("No event was read: the recovered totals are the opening ones")
     largest = worst.head(5)[["key", "expected", "recovered", "difference", "status"]]
     summary = {
         "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
         | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
         | {name: int(replay.coverage[name].sum()) for name in counts},
         "dedup": told.counts,
-        "reconciliation": reconciliation.summary,
+        "reconciliation": reconciliation.summary | {"notes": notes},
         "largest": [
             {n: None if pd.isna(v) else v for n, v in row.items()}
             for row in largest.to_dict("records")

@@ -38,6 +38,8 @@ def leave(folder: Path, name: str, divergences: dict[str, str], **changed: Any) 
         "absolute_difference": str(sum(map(abs, amounts), Decimal(0))),
         "statuses": {"not compared": changed.pop("not_compared", 0)},
     }
+    if "compared" in changed:  # older runs have none
+        found["compared"] = changed.pop("compared")
     verdict = changed.pop("verdict", "complete")
     write_json(
         at / "summary.json",
@@ -118,7 +120,9 @@ def test_what_is_not_compared_is_listed_with_the_reason(tmp_path: Path) -> None:
     leave(tmp_path, "08", {"z": "1"}, pseudonyms={"what": "key", "key": "0123"})
     (leave(tmp_path, "09", {"z": "1"}) / "manifest.json").unlink()
     (leave(tmp_path, "10", {"z": "1"}) / "manifest.json").write_text('{"exit_code"')
-    leave(tmp_path, "11", {"a": "2"})
+    leave(tmp_path, "11", {"a": "2"}, compared=10)
+    leave(tmp_path, "12", {"z": "1"}, exit_code=2, compared=0)
+    leave(tmp_path, "13", {"z": "1"}, exit_code=2, compared=9)  # too many rejects
     (tmp_path / "notes").mkdir()
     (tmp_path / "cron.log").write_text("")
     h = history(tmp_path)
@@ -135,6 +139,8 @@ def test_what_is_not_compared_is_listed_with_the_reason(tmp_path: Path) -> None:
         "08": "another log, key or pseudonym key",
         "09": "not whole: no manifest.json",
         "11": "compared",
+        "12": "nothing compared",
+        "13": "error",
     }
     assert h.changes["key"].tolist() == ["a"]
     assert "2 not whole, killed or still under way: 09, 10" in h.notes

@@ -1,8 +1,10 @@
 """What machines read of a run."""
 
 import json
-import re
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from recovery_kit.run.metrics import exposition, json_line
 
@@ -37,48 +39,58 @@ SUMMARY: dict[str, Any] = {
     "reconciliation": {
         "statuses": {"matched": 2, "diverged": 1},
         "divergent": 1,
+        "compared": 3,
+        "absent_zeros": 0,
+        "within_tolerance": 1,
         "net_difference": "-9007199254740993.01",
         "absolute_difference": "9007199254740993.01",
         "largest_key": "acct-77",
     },
+    "why": {
+        "incidents": [
+            {"incident": 1, "cause": "missed", "grade": "consistent", "keys": 1}
+            | {"amount": "-4.00", "money": "4.00", "evidence": "the log has acct-77"}
+        ],
+        "more_incidents": 0,
+        "causes": [
+            {"cause": "missed", "grade": "consistent", "keys": 1}
+            | {"amount": "-4.00", "money": "4.00"}
+        ],
+        "money": "4.00",
+        "explained": "4.00",
+    },
 }
-SAMPLE = re.compile(r'[a-z_]+\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*\} -?[0-9.]+')
 
 
-def families(text: str) -> dict[str, list[str]]:
-    """Each family's samples, after its HELP and TYPE as the format wants it.
-
-    Anything else fails.
-    """
-    found: dict[str, list[str]] = {}
-    lines = text.splitlines()
-    assert text.endswith("\n")
-    while lines:
-        name = lines.pop(0).removeprefix("# HELP ").split(" ")[0]
-        assert lines.pop(0) == f"# TYPE {name} gauge"
-        assert name not in found
-        found[name] = []
-        while lines and not lines[0].startswith("#"):
-            sample = lines.pop(0)
-            assert SAMPLE.fullmatch(sample), sample
-            assert sample.startswith(f"{name}{{")
-            found[name].append(sample)
-        assert found[name]
-    return found
+def families(text: str) -> dict[str, list[Sample]]:
+    """Each family's samples, as Prometheus' own reader of the format finds them."""
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    assert all(family.samples and family.type == "gauge" for family in found.values())
+    assert all(family.documentation for family in found.values())
+    assert text.count("# HELP") == text.count("# TYPE") == len(found)  # each once
+    return {name: family.samples for name, family in found.items()}
 
 
 def test_metrics_are_in_the_textfile_format() -> None:
-    found = families(exposition(MANIFEST, SUMMARY))
-    topic = r'topic="odd\"topic\\\n"'
-    assert found["recovery_kit_run_exit_code"] == [f"recovery_kit_run_exit_code{{{topic}}} 1"]
-    assert found["recovery_kit_run_started_timestamp_seconds"][0].endswith(" 1772445600")
-    assert f'recovery_kit_keys{{{topic},status="diverged"}} 1' in found["recovery_kit_keys"]
-    assert found["recovery_kit_net_difference"][0].endswith(" -9007199254740993.01")
-    assert (
-        f'recovery_kit_partition_offset{{{topic},partition="t-0",bound="end"}} 7'
-        in found["recovery_kit_partition_offset"]
-    )
-    assert not any("acct-77" in sample for samples in found.values() for sample in samples)
+    text = exposition(MANIFEST, SUMMARY)
+    found = families(text)
+    topic = {"topic": MANIFEST["parameters"]["topic"]}
+    assert all(s.labels["topic"] == topic["topic"] for samples in found.values() for s in samples)
+
+    def value(name: str, **labels: str) -> float:
+        (sample,) = [s for s in found[f"recovery_kit_{name}"] if s.labels == topic | labels]
+        return sample.value
+
+    assert value("run_exit_code") == 1
+    assert value("run_started_timestamp_seconds") == 1772445600
+    assert value("keys", status="diverged") == 1
+    assert value("net_difference") == float("-9007199254740993.01")
+    assert value("partition_offset", partition="t-0", bound="end") == 7
+    assert (value("compared_keys"), value("within_tolerance_keys")) == (3, 1)
+    assert value("absent_zeros_keys") == 0
+    assert value("cause_money", cause="missed", grade="consistent") == 4
+    assert value("incident_amount", incident="1", cause="missed", grade="consistent") == -4
+    assert "acct-77" not in text
 
 
 def test_a_run_that_failed_early_has_metrics_too() -> None:
@@ -100,6 +112,8 @@ def test_the_json_line_is_one_line_without_a_key() -> None:
     assert "\n" not in line
     assert "acct-77" not in line
     told = json.loads(line)
+    assert told["why"]["incidents"][0]["money"] == "4.00"
+    assert told["why"]["causes"] == SUMMARY["why"]["causes"]
     assert (told["exit_code"], told["error"]) == (1, "two\nlines")
     assert told["reconciliation"]["net_difference"] == "-9007199254740993.01"
     assert json.loads(json_line(MANIFEST, {}))["replay"] == {"verdict": "complete"}

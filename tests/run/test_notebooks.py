@@ -17,8 +17,10 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from recovery_kit import errors
 from recovery_kit.errors import ParameterError, RunError
+from recovery_kit.run.history import history
 from recovery_kit.run.judge import FailOn, judge
 from recovery_kit.run.manifest import altered
+from recovery_kit.run.metrics import json_line
 from recovery_kit.run.notebooks import NOTEBOOKS, run
 from recovery_kit.run.outcome import Outcome
 from recovery_kit.run.settings import Settings
@@ -76,7 +78,7 @@ def test_a_run_that_matches(broker: Kafka, topic: str, tmp_path: Path) -> None:
     assert (manifest["by"], manifest["error"], manifest["fail_on"]) == (
         getpass.getuser(),
         "",
-        "keys=1, incomplete",
+        "keys=1, incomplete, rejects=1%",
     )
     assert (
         manifest["inputs"][0]["sha256"]
@@ -97,7 +99,7 @@ def test_a_run_that_matches(broker: Kafka, topic: str, tmp_path: Path) -> None:
         "notebooks/04_divergences.ipynb",
     } <= left
     assert (
-        'recovery_kit_keys{topic="test-run",status="matched"} 3'
+        'recovery_kit_keys{status="matched",topic="test-run"} 3.0'
         in (folder / "metrics.prom").read_text()
     )
     totals = dict(
@@ -140,11 +142,19 @@ def test_a_run_is_judged_by_its_thresholds(broker: Kafka, topic: str, tmp_path: 
         fail_on=FailOn(keys=None, amount=Decimal("0.06")),
     )
     assert outcome.exit_code == errors.MATCHED
-    assert "divergences, below what fails a run (amount=0.06, incomplete) (exit code 0)" in repr(
-        outcome
-    )
+    shown = repr(outcome)
+    by = "amount=0.06, incomplete, rejects=1%"
+    assert f"divergences, below what fails a run ({by}) (exit code 0)" in shown
     told = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert judge(told, FailOn(keys=None, amount=Decimal("0.05"))) == errors.DIVERGED
+    assert judge(told, FailOn(keys=None, amount=Decimal("0.05"))) == (errors.DIVERGED, "")
+    # Why, where it is read first: in the terminal, and for machines.
+    (row,) = told["why"]["causes"]
+    assert (row["keys"], row["amount"], row["money"]) == (1, "0.05", "0.05")
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert f"{row['cause']} {row['grade']}, 1 keys, 0.05 net, 0.05 absolute" in lines
+    sample = f'recovery_kit_cause_money{{cause="{row["cause"]}",grade="{row["grade"]}",'
+    assert f'{sample}topic="test-run"}} 0.05' in (tmp_path / "run" / "metrics.prom").read_text()
+    assert json.loads(json_line(outcome.manifest, told))["why"]["causes"] == [row]
 
 
 def test_a_run_into_a_folder_of_other_things_removes_none_of_them(
@@ -166,7 +176,113 @@ def test_a_run_without_expected_totals_gives_the_recovered_ones(
     assert outcome.exit_code == errors.MATCHED
     assert outcome.summary["reconciliation"]["statuses"]["not compared"] == 3
     assert (tmp_path / "run" / "totals.parquet").exists()
-    assert "not compared" in repr(outcome)
+    assert repr(outcome).startswith(
+        "recovery-kit: nothing was compared, for expected is not given (exit code 0)"
+    )
+    assert "matched" not in repr(outcome)
+
+
+@pytest.fixture(scope="module")
+def rejected(broker: Kafka) -> str:
+    """A topic of which the kit can read nothing as it is told to."""
+    broker.create_topic("test-run-rejected", partitions=1)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    for i in range(20):
+        event = b'{"id": "e%d", "kind": "add", "type": "add", "value": 1.005}' % i
+        producer.send("test-run-rejected", event, key=b"a")
+    producer.flush()
+    producer.close()
+    return "test-run-rejected"
+
+
+HOLLOW = {
+    "everything rejected": (
+        {"type_field": "kind"},
+        TOTALS,
+        "nothing was compared: the log gave no total, of 20 messages (0 events, 20 rejects,",
+    ),
+    "an empty window": (
+        {"topic": "test-run", "until": "2020-01-01T00:00:00Z"},
+        TOTALS,
+        "0 tombstones, 5 outside the window). Set topic, partitions, since and until so that they",
+    ),
+    "no key in common": (
+        {"topic": "test-run"},
+        {key.upper() + " ": total for key, total in TOTALS.items()},
+        "nothing was compared: the log gives 3 keys, expected holds 3, and none is on both sides",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOLLOW)
+def test_a_run_that_compared_nothing_is_no_success(
+    broker: Kafka, topic: str, rejected: str, tmp_path: Path, case: str
+) -> None:
+    """Each was "all matched" or could be, with the right thresholds."""
+    values, held, says = HOLLOW[case]
+    del topic  # it is there
+    named = {"expected": expected(tmp_path, held), "run_dir": str(tmp_path / "run")}
+    at = {"bootstrap_servers": broker.bootstrap_servers, "topic": rejected}
+    lax = FailOn(keys=None, amount=Decimal("1e9"), incomplete=False, rejects="100%")
+    outcome = run(Settings.of(at | named | values, strict=True), fail_on=lax)
+    assert outcome.exit_code == errors.ERROR
+    assert says in outcome.error
+    shown = repr(outcome)
+    assert shown.startswith("recovery-kit: NOTHING WAS COMPARED (exit code 2)\n")
+    assert f"  ! {outcome.error}" in shown
+    assert "all matched" not in shown
+    assert "<h1>Nothing was compared</h1>" in (tmp_path / "run" / "report.html").read_text()
+    assert json.loads(json_line(outcome.manifest, outcome.summary))["error"] == outcome.error
+    assert history(tmp_path).runs["state"].tolist() == ["nothing compared"]
+
+
+def test_expected_totals_without_a_row_are_an_error(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
+    outcome = run(settings(broker, topic, tmp_path, expected=expected(tmp_path, {})))
+    assert outcome.exit_code == errors.ERROR
+    assert "holds no row; expected a row a key with its total" in outcome.error
+
+
+def test_rejects_above_their_share_fail_a_run(broker: Kafka, tmp_path: Path) -> None:
+    broker.create_topic("test-run-some-rejected", partitions=1)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    for key, value in [*MESSAGES, (b"a", b"not JSON")]:
+        producer.send("test-run-some-rejected", value, key=key)
+    producer.flush()
+    producer.close()
+    told = settings(broker, "test-run-some-rejected", tmp_path, expected=expected(tmp_path, TOTALS))
+    outcome = run(told)
+    assert outcome.exit_code == errors.ERROR
+    assert outcome.error.startswith("1 messages are rejects, beside 5 events, and are in no total;")
+    assert repr(outcome).startswith("recovery-kit: ERROR (exit code 2)\n")
+    allowed = run(told, fail_on=FailOn(rejects="20%"))
+    assert allowed.exit_code == errors.MATCHED
+    lines = [" ".join(line.split()) for line in repr(allowed).splitlines()]
+    assert "messages 6: 5 events, 1 rejects" in lines
+    assert "fails on keys=1, incomplete, rejects=20%" in lines
+
+
+def test_what_matches_without_being_equal_is_told(
+    broker: Kafka, topic: str, tmp_path: Path
+) -> None:
+    """A tolerance above every total, and a key with a total of zero that the log lacks."""
+    held = expected(tmp_path, dict.fromkeys(TOTALS, "1") | {"gone": "0.00"})
+    outcome = run(settings(broker, topic, tmp_path, expected=held, tolerance="100"))
+    assert outcome.exit_code == errors.MATCHED
+    shown = repr(outcome)
+    assert (
+        "! The tolerance of 100 is no smaller than the largest total of either side, 10.00: 3 keys "
+        "match only thanks to it" in shown
+    )
+    assert "! 1 of the matched keys have a total of zero on one side and no row" in shown
+    assert "match only thanks to it" in (tmp_path / "run" / "report.html").read_text()
+    strict = run(
+        settings(broker, topic, tmp_path, expected=held, tolerance="100", strict_keys=True)
+    )
+    assert strict.exit_code == errors.DIVERGED
+    found = strict.summary["reconciliation"]
+    assert (found["statuses"]["unknown to the log"], found["largest_difference"]) == (1, "0.00")
 
 
 def test_a_run_that_fails(broker: Kafka, tmp_path: Path) -> None:

@@ -3,16 +3,25 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from kafka import KafkaProducer
 
-from recovery_kit.dedup import Dedup
+from recovery_kit._keep import read_json
+from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import RunError
+from recovery_kit.reconcile import reconcile
+from recovery_kit.replay import replayed
 from recovery_kit.run import steps
+from recovery_kit.run.example import AsOf
+from recovery_kit.run.judge import FailOn, judge
 from recovery_kit.run.pseudonym import Pseudonyms
 from recovery_kit.run.settings import Settings
-from recovery_kit.run.steps import Run
-from recovery_kit.sandbox import Kafka
+from recovery_kit.run.steps import Run, keep_results
+from recovery_kit.sandbox import Kafka, incident
+from recovery_kit.sandbox.ledger import START
+from recovery_kit.sources.window import Window
+from recovery_kit.totals import totals
 
 NAMES = Pseudonyms(("key",), "(all)", None, b"0123456789abcdef")
 
@@ -106,6 +115,26 @@ def test_a_damaged_step_is_told(tmp_path: Path, broker: Kafka, topic: str) -> No
     (tmp_path / "steps" / "replay" / "step.json").write_text("{")
     with pytest.raises(RunError, match="is not JSON"):
         begin(broker, topic, tmp_path).replay()
+
+
+def test_a_summary_says_that_all_it_has_are_opening_totals(tmp_path: Path) -> None:
+    """An empty window beside opening totals: they are compared, and nothing else was read."""
+    records = incident.simulate().records
+    held = pa.table({"key": ["a", "b"], "total": ["1.00", "2.00"]})
+    for until, notes in (
+        (START, ["No event was read: the recovered totals are the opening ones"]),
+        (START + 60_000, []),
+    ):
+        log = AsOf(records, START + 60_000)
+        found = replayed(log, incident.schema(), Window(until_ms=until))
+        told = dedup(found.events)
+        recovered = totals(told, opening=held)
+        compared = reconcile(recovered, held, replay=found)
+        keep_results(tmp_path, found, told, recovered, compared)
+        summary = read_json(tmp_path / "summary.json")
+        assert summary["reconciliation"]["notes"] == notes
+        assert summary["reconciliation"]["compared"] == 2
+        assert judge(summary, FailOn(rejects="100%"))[0] == (0 if notes else 1)
 
 
 def test_a_replay_with_tokens_is_not_taken_for_one_with_names(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit._show import Facts, html_card, shorten, text_card
+from recovery_kit._show import Facts, html_card, quoted, text_card
 from recovery_kit.errors import IdentityError, ParameterError
-from recovery_kit.tables import decimals, frames
-from recovery_kit.tables.given import read_totals
+from recovery_kit.tables import decimals, frames, spelling
+from recovery_kit.tables.columns import entered, of_arrow
+from recovery_kit.tables.given import doubts, read_totals
 from recovery_kit.totals import Totals
 
 if TYPE_CHECKING:
@@ -54,18 +55,28 @@ class Reconciliation:
         ``expected_above`` and ``expected_below`` (the positive and the negative differences; they
         add up to the net one); of the divergences ``largest_difference`` with ``largest_key``,
         ``median_difference`` and ``p90_difference`` (absolute, by nearest rank, so that each is a
-        difference that occurs); ``tolerance``, ``verdict``. Counts are int, amounts exact Decimals;
-        None where there is nothing to tell of.
+        difference that occurs); ``tolerance``, ``verdict``; ``spelling``, how many keys were
+        ``joined`` though spelled otherwise, how many would be by a ``key_spelling``, and how many
+        are ``crowded``, alike but not one to one; ``notes``. Counts are int, amounts exact
+        Decimals; None where there is nothing to tell of.
     tolerance : decimal.Decimal
         The largest absolute difference that counts as none.
     verdict : str or None
         The replay's verdict; None when no replay was given.
+    spelling : DataFrame or Table, optional
+        A row a pair of keys that differ only by how they are spelled: ``key``, as the log has it,
+        ``expected_key``, ``rules`` (the ``key_spelling`` that joins them) and ``joined``. None
+        where nothing was compared.
+    notes : tuple of str
+        What a reader must know besides of how the two sides were read and set side by side.
     """
 
     table: Any
     summary: dict[str, Any]
     tolerance: Decimal
     verdict: str | None
+    spelling: Any = None
+    notes: tuple[str, ...] = ()
 
     @property
     def divergences(self) -> Any:
@@ -80,6 +91,8 @@ class Reconciliation:
 
     def _repr_html_(self) -> str:
         tables = frames.shown("Divergences, largest first", self.divergences)
+        if self.spelling is not None:
+            tables += frames.shown("Keys that differ by their spelling alone", self.spelling)
         return html_card(self._title(), self._facts(), tables, self._notes())
 
     def _title(self) -> str:
@@ -108,7 +121,7 @@ class Reconciliation:
         if said["divergent"]:
             facts += [
                 (
-                    f"largest difference, of {shorten(said['largest_key'], 24)}",
+                    f"largest difference, of {quoted(said['largest_key'], 24)}",
                     said["largest_difference"],
                 ),
                 ("median divergence", said["median_difference"]),
@@ -117,15 +130,21 @@ class Reconciliation:
 
     def _notes(self) -> list[str]:
         if self.verdict in (None, "complete"):
-            return []
+            return list(self.notes)
         return [
             f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
-            "read, so no key can be called matched or diverged"
+            "read, so no key can be called matched or diverged",
+            *self.notes,
         ]
 
 
 def reconcile(
-    totals: Totals, expected: Any, *, tolerance: int | Decimal | str = 0, replay: Any = None
+    totals: Totals,
+    expected: Any,
+    *,
+    tolerance: int | Decimal | str = 0,
+    replay: Any = None,
+    key_spelling: str = "",
 ) -> Reconciliation:
     """Set recovered totals beside expected ones.
 
@@ -142,6 +161,12 @@ def reconcile(
     replay : Replay, optional
         Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or
         diverged.
+    key_spelling : str
+        What two keys may differ by and still be one, by commas: ``"blanks"`` (or control
+        characters, at the ends), ``"zeros"`` (in front of a number), ``"case"``, ``"unicode"``
+        (NFKC forms) and ``"exponent"`` (``1E5`` and ``100000``). Only keys that one side lacks are
+        joined, and only one to one; they have the log's spelling then. Empty: none are joined, and
+        those that could be are told.
 
     Returns
     -------
@@ -151,8 +176,8 @@ def reconcile(
     Raises
     ------
     ParameterError
-        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, or ``replay``
-        has no verdict.
+        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, ``replay``
+        has no verdict, or ``key_spelling`` names a rule that is not known.
     TableError
         When ``expected`` cannot be read exactly.
     AmountError
@@ -168,10 +193,12 @@ def reconcile(
         raise ParameterError(
             f"replay is a {type(replay).__name__}, without a verdict; expected what replay() gives"
         )
-    allowed = _tolerance(tolerance)
+    allowed, rules = _tolerance(tolerance), spelling.rules_of(key_spelling)
     if expected is None:
         return _not_compared(totals, allowed, verdict)
     given = read_totals(expected, what="expected")
+    names = entered(totals.table, what="totals")[0]["key"]
+    given, joined, alike = spelling.respelled(given, names, rules)
     theirs, _ = frames.opened(given, what="expected")
     ours, back = frames.opened(totals.table, what="totals")
     counters = [name for name in COUNTERS if name in given.column_names]
@@ -181,9 +208,39 @@ def reconcile(
     table = _compared(ours, theirs, counters, limit=limit, scale=scale, whole=whole).collect(
         "polars"
     )
-    summary = {**_summary(table, allowed), "tolerance": allowed, "verdict": verdict}
+    scale_of_log = frames.scale_of(ours.collect_schema(), "total")
+    notes = [
+        *totals.notes,
+        *doubts(given, scale_of_log, what="expected"),
+        *spelling.told(joined, alike),
+        *_sum_of_the_others(table),
+    ]
+    summary = {
+        **_summary(table, allowed),
+        "tolerance": allowed,
+        "verdict": verdict,
+        "spelling": {"joined": len(joined), **alike.counts, "crowded": alike.crowded},
+        "notes": notes,
+    }
     _check_identity(summary, ours, theirs, scale)
-    return Reconciliation(back(table.lazy()), summary, allowed, verdict)
+    pairs = of_arrow(spelling.table(joined, alike), entered(totals.table, what="totals")[1])
+    return Reconciliation(back(table.lazy()), summary, allowed, verdict, pairs, tuple(notes))
+
+
+def _sum_of_the_others(table: nw.DataFrame[Any]) -> list[str]:
+    """Tell a key that the log lacks and that has what all others of expected have together."""
+    expected = nw.col("expected")
+    given = table.filter(~expected.is_null()).with_columns(rest=expected.sum() - expected)
+    odd = given.filter(
+        (nw.col("status") == "unknown to the log") & (expected == nw.col("rest")) & (expected != 0)
+    )
+    return [
+        f"Expected has {quoted(key, always=True)}, a key that the log lacks, with the sum of all "
+        "its other totals: is it a row of totals? One at the foot of the file is left out by the "
+        'option footer of csv, {"footer": 1}'
+        for key in odd["key"].to_list()
+        if len(given) > 2
+    ]
 
 
 def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reconciliation:
@@ -201,7 +258,8 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     )
     unknown = dict.fromkeys(sides, None)
     summary = {**_summary(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
-    return Reconciliation(back(table.lazy()), summary, allowed, verdict)
+    summary["notes"] = list(totals.notes)
+    return Reconciliation(back(table.lazy()), summary, allowed, verdict, notes=totals.notes)
 
 
 def _tolerance(given: object) -> Decimal:

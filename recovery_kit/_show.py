@@ -27,6 +27,9 @@ _STYLE = (
     "</style>"
 )
 
+_KEYS = ("key", "expected_key")
+"""Columns whose cells are keys."""
+
 Facts = Sequence[tuple[str, object]]
 
 
@@ -39,6 +42,16 @@ def shorten(text: object, width: int = 60) -> str:
     """Clean text, cut to ``width`` characters with an ellipsis."""
     shown = clean(text)
     return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def quoted(key: object, width: int = 60, *, always: bool = False) -> str:
+    """A key, cut as `shorten` does, in quotes where it could be taken for another: where blanks do
+    not show, at control characters and quotes, and where it is empty.
+    """
+    text = str(key)
+    odd = text != text.strip() or "  " in text or not text.isprintable() or text.startswith("'")
+    shown = shorten(text, width)
+    return f"'{shown}'" if always or odd or not text else shown
 
 
 def number(value: object, width: int = 60) -> str:
@@ -102,7 +115,10 @@ def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
     head = "".join(f"<th{m}>{esc(clean(c))}</th>" for c, m in zip(table.columns, mark, strict=True))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{m}>{esc(number(v))}</td>" for v, m in zip(row, mark, strict=True))
+        + "".join(
+            f"<td{m}>{esc(quoted(v) if n in _KEYS and isinstance(v, str) else number(v))}</td>"
+            for n, v, m in zip(table.columns, row, mark, strict=True)
+        )
         + "</tr>"
         for row in table.head(most).itertuples(index=False, name=None)
     )

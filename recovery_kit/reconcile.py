@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from recovery_kit._show import Facts, html_card, shorten, text_card
+from recovery_kit._show import Facts, html_card, quoted, text_card
 from recovery_kit.compared import COUNTERS as COUNTERS
 from recovery_kit.compared import STATUSES as STATUSES
 from recovery_kit.compared import at_scale, divergent, summed, told
 from recovery_kit.errors import IdentityError, ParameterError
-from recovery_kit.tables import decimals, frames
-from recovery_kit.tables.given import read_totals
+from recovery_kit.tables import decimals, frames, spelling
+from recovery_kit.tables.columns import entered, of_arrow
+from recovery_kit.tables.given import doubts, read_totals
 from recovery_kit.totals import Totals
 
 if TYPE_CHECKING:
@@ -47,18 +48,28 @@ class Reconciliation:
         ``recovered_keys`` and ``expected_keys`` (how many each side has), ``compared`` (the keys of
         both sides that are matched or diverged), and of the matched ones ``absent_zeros`` (a total
         of zero that the other side lacks) and ``within_tolerance`` (not equal); ``largest_total``
-        (absolute, of either side); ``notes``, sentences that a reader must know. Counts are int,
-        amounts exact Decimals; None where there is nothing to tell of.
+        (absolute, of either side); ``spelling``, how many keys were ``joined`` though spelled
+        otherwise, how many would be by a ``key_spelling``, and how many are ``crowded``, alike but
+        not one to one; ``notes``, sentences that a reader must know. Counts are int, amounts exact
+        Decimals; None where there is nothing to tell of.
     tolerance : decimal.Decimal
         The largest absolute difference that counts as none.
     verdict : str or None
         The replay's verdict; None when no replay was given.
+    spelling : DataFrame or Table, optional
+        A row a pair of keys that differ only by how they are spelled: ``key``, as the log has it,
+        ``expected_key``, ``rules`` (the ``key_spelling`` that joins them) and ``joined``. None
+        where nothing was compared.
+    notes : tuple of str
+        What a reader must know besides of how the two sides were read and set side by side.
     """
 
     table: Any
     summary: dict[str, Any]
     tolerance: Decimal
     verdict: str | None
+    spelling: Any = None
+    notes: tuple[str, ...] = ()
 
     @property
     def divergences(self) -> Any:
@@ -73,6 +84,8 @@ class Reconciliation:
 
     def _repr_html_(self) -> str:
         tables = frames.shown("Divergences, largest first", self.divergences)
+        if self.spelling is not None:
+            tables += frames.shown("Keys that differ by their spelling alone", self.spelling)
         return html_card(self._title(), self._facts(), tables, self._notes())
 
     def _title(self) -> str:
@@ -101,7 +114,7 @@ class Reconciliation:
         if said["divergent"]:
             facts += [
                 (
-                    f"largest difference, of {shorten(said['largest_key'], 24)}",
+                    f"largest difference, of {quoted(said['largest_key'], 24)}",
                     said["largest_difference"],
                 ),
                 ("median divergence", said["median_difference"]),
@@ -109,13 +122,12 @@ class Reconciliation:
         return [*facts, ("tolerance", self.tolerance)]
 
     def _notes(self) -> list[str]:
-        notes: list[str] = self.summary["notes"]
         if self.verdict in (None, "complete"):
-            return notes
+            return list(self.notes)
         return [
             f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
             "read, so no key can be called matched or diverged",
-            *notes,
+            *self.notes,
         ]
 
 
@@ -125,6 +137,7 @@ def reconcile(
     *,
     tolerance: int | Decimal | str = 0,
     strict_keys: bool = False,
+    key_spelling: str = "",
     replay: Any = None,
 ) -> Reconciliation:
     """Set recovered totals beside expected ones.
@@ -146,6 +159,12 @@ def reconcile(
     replay : Replay, optional
         Where the events came from. When its ``verdict`` is not ``"complete"``, no key is matched or
         diverged.
+    key_spelling : str
+        What two keys may differ by and still be one, by commas: ``"blanks"`` (or control
+        characters, at the ends), ``"zeros"`` (in front of a number), ``"case"``, ``"unicode"``
+        (NFKC forms) and ``"exponent"`` (``1E5`` and ``100000``). Only keys that one side lacks are
+        joined, and only one to one; they have the log's spelling then. Empty: none are joined, and
+        those that could be are told.
 
     Returns
     -------
@@ -155,8 +174,8 @@ def reconcile(
     Raises
     ------
     ParameterError
-        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, or ``replay``
-        has no verdict.
+        When ``totals`` is no Totals, ``tolerance`` is negative, a float or no number, ``replay``
+        has no verdict, or ``key_spelling`` names a rule that is not known.
     TableError
         When ``expected`` cannot be read exactly.
     AmountError
@@ -172,10 +191,12 @@ def reconcile(
         raise ParameterError(
             f"replay is a {type(replay).__name__}, without a verdict; expected what replay() gives"
         )
-    allowed = _tolerance(tolerance)
+    allowed, rules = _tolerance(tolerance), spelling.rules_of(key_spelling)
     if expected is None:
         return _not_compared(totals, allowed, verdict)
     given = read_totals(expected, what="expected")
+    names = entered(totals.table, what="totals")[0]["key"]
+    given, joined, alike = spelling.respelled(given, names, rules)
     theirs, _ = frames.opened(given, what="expected")
     ours, back = frames.opened(totals.table, what="totals")
     counters = [name for name in COUNTERS if name in given.column_names]
@@ -185,10 +206,39 @@ def reconcile(
     table = _compared(
         ours, theirs, counters, limit=limit, scale=scale, whole=whole, strict_keys=strict_keys
     ).collect("polars")
-    summary = {**summed(table, allowed), "tolerance": allowed, "verdict": verdict}
-    summary["notes"] = told(summary)
+    scale_of_log = frames.scale_of(ours.collect_schema(), "total")
+    summary = {
+        **summed(table, allowed),
+        "tolerance": allowed,
+        "verdict": verdict,
+        "spelling": {"joined": len(joined), **alike.counts, "crowded": alike.crowded},
+    }
+    summary["notes"] = notes = [
+        *told(summary),
+        *totals.notes,
+        *doubts(given, scale_of_log, what="expected"),
+        *spelling.told(joined, alike),
+        *_sum_of_the_others(table),
+    ]
     _check_identity(summary, ours, theirs, scale)
-    return Reconciliation(back(table.lazy()), summary, allowed, verdict)
+    pairs = of_arrow(spelling.table(joined, alike), entered(totals.table, what="totals")[1])
+    return Reconciliation(back(table.lazy()), summary, allowed, verdict, pairs, tuple(notes))
+
+
+def _sum_of_the_others(table: nw.DataFrame[Any]) -> list[str]:
+    """Tell a key that the log lacks and that has what all others of expected have together."""
+    expected = nw.col("expected")
+    given = table.filter(~expected.is_null()).with_columns(rest=expected.sum() - expected)
+    odd = given.filter(
+        (nw.col("status") == "unknown to the log") & (expected == nw.col("rest")) & (expected != 0)
+    )
+    return [
+        f"Expected has {quoted(key, always=True)}, a key that the log lacks, with the sum of all "
+        "its other totals: is it a row of totals? One at the foot of the file is left out by the "
+        'option footer of csv, {"footer": 1}'
+        for key in odd["key"].to_list()
+        if len(given) > 2
+    ]
 
 
 def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reconciliation:
@@ -207,8 +257,8 @@ def _not_compared(totals: Totals, allowed: Decimal, verdict: str | None) -> Reco
     )
     unknown = dict.fromkeys(sides, None)
     summary = {**summed(table, allowed), **unknown, "tolerance": allowed, "verdict": verdict}
-    summary["notes"] = []
-    return Reconciliation(back(table.lazy()), summary, allowed, verdict)
+    summary["notes"] = list(totals.notes)
+    return Reconciliation(back(table.lazy()), summary, allowed, verdict, notes=totals.notes)
 
 
 def _tolerance(given: object) -> Decimal:

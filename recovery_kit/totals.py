@@ -31,19 +31,25 @@ class Totals(columns.WorkedOut):
         subtracted. Amounts are exact decimals of 38 digits, in the log's own unit.
     opening : bool
         Whether opening totals were given; otherwise every total starts from zero.
+    notes : tuple of str
+        What a reader must know of how the opening totals were read.
     """
 
     table: Any
     opening: bool
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return text_card("Totals", self._facts())
+        return text_card("Totals", self._facts(), self.notes)
 
     def _repr_html_(self) -> str:
         from recovery_kit.tables import frames
 
         return html_card(
-            "Totals", self._facts(), frames.shown("Recovered totals, by key", self.table)
+            "Totals",
+            self._facts(),
+            frames.shown("Recovered totals, by key", self.table),
+            self.notes,
         )
 
     def _facts(self) -> Facts:
@@ -104,17 +110,19 @@ def totals(unique: Dedup | Any, *, opening: Any = None) -> Totals:
     if "event_id" in kept.table.column_names and not isinstance(unique, Dedup):
         columns.require(kept.table, ("event_id",), what="unique")
         _require_once(kept.table["event_id"])
+    notes: list[str] = []
     start, scale = None, kept.table.schema.field("effect").type.scale
     rows, most = len(kept), [kept.largest_effect()]
     if opening is not None:
-        from recovery_kit.tables.given import read_totals
+        from recovery_kit.tables.given import doubts, read_totals
 
         start = read_totals(opening, what="opening").select(["key", "total"])
+        notes = doubts(start, scale, what="opening")
         scale = max(scale, start["total"].type.scale)
         rows, most = rows + len(start), [*most, *pc.min_max(start["total"]).as_py().values()]
     decimals.guard(decimals.largest(most), rows, scale=scale, what="totals")
     table = _with_opening(*_moved(kept, scale), start, scale, kept.table.schema.field("time").type)
-    return Totals(columns.of_arrow(table, kept.form), opening is not None)
+    return Totals(columns.of_arrow(table, kept.form), opening is not None, tuple(notes))
 
 
 def _moved(kept: columns.Kept, scale: int) -> tuple[pa.Array, np.ndarray]:

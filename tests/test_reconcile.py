@@ -99,6 +99,7 @@ def test_the_summary_holds_exact_figures() -> None:
         "p90_difference": Decimal("7.00"),
         "tolerance": 0,
         "verdict": None,
+        "spelling": {"joined": 0, "crowded": 0},
         "notes": [],
     }
 
@@ -365,7 +366,7 @@ def test_cards_read_well_and_are_escaped() -> None:
         "recovered, over all keys 21.00",
         "net difference, expected - recovered 2,500.00",
         "absolute differences 2,500.00",
-        r"largest difference, of <i>\x1b[2J 2,500.00",
+        r"largest difference, of '<i>\x1b[2J' 2,500.00",
         "median divergence 2,500.00",
         "tolerance 0",
     ]

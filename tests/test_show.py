@@ -1,5 +1,6 @@
 """How results draw themselves: escaped, exact, defused."""
 
+import html
 from decimal import Decimal
 from html.parser import HTMLParser
 
@@ -39,6 +40,28 @@ def test_fault_39_a_card_escapes_whatever_a_message_holds(text: str, data: bytes
     tags = Tags()
     tags.feed(_show.html_card(text, [("label", text)], [(text, table)], [text]))
     assert tags.seen <= {"div", "style", "h4", "table", "tr", "th", "td", "caption"}
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("AB1", "AB1"),
+        ("a b", "a b"),
+        ("0012", "0012"),
+        (" AB1", "' AB1'"),
+        ("AB1 ", "'AB1 '"),
+        ("a  b", "'a  b'"),
+        ("AB1\u00a0", r"'AB1\xa0'"),
+        ("AB\u200b1", r"'AB\u200b1'"),
+        ("AB1\t", r"'AB1\t'"),
+        ("", "''"),
+        ("'AB1'", "''AB1''"),
+    ],
+)
+def test_a_key_that_could_be_taken_for_another_is_in_quotes(key: str, shown: str) -> None:
+    assert _show.quoted(key) == shown
+    card = _show.html_card("t", [], [("c", pd.DataFrame({"key": [key], "expected_key": [key]}))])
+    assert card.count(f"<td class='t'>{html.escape(shown)}</td>") == 2
 
 
 def test_a_hostile_card() -> None:

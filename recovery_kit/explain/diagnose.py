@@ -16,9 +16,10 @@ from recovery_kit.explain.diagnosis import Diagnosis
 from recovery_kit.explain.evidence import tables
 from recovery_kit.explain.evidence.rejects import named
 from recovery_kit.explain.evidence.rows import of_finding, of_proof, of_strangers, of_windows
-from recovery_kit.explain.proven.listed import Proof, prove, read
+from recovery_kit.explain.proven.listed import Proof, prove
 from recovery_kit.explain.windows.window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.tables import decimals, frames
+from recovery_kit.tables.given import read_processed
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -90,7 +91,7 @@ def explain(
         if not all(hasattr(given, name) for name in names):
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(reconciliation, dedup)
-    listed = None if processed is None else read(processed)
+    listed = None if processed is None else read_processed(processed)
     finer = _scale_of(listed)
     if finer > case.scale:
         slack = decimals.unscaled(reconciliation.tolerance, finer)

@@ -110,6 +110,11 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
                 "pseudonym_lookup names a file, but pseudonymize is empty; expected key, or key,id"
             )
         return None
+    if settings.key_spelling and "key" in what:
+        raise ParameterError(
+            f"key_spelling is {settings.key_spelling!r}, but pseudonymize puts tokens in the place "
+            "of keys, and a token does not tell how its key is spelled; expected one of the two"
+        )
     for word in what:
         if word not in KINDS:
             near = did_you_mean(word, list(KINDS))

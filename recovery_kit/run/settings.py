@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.schema import EventSchema
+from recovery_kit.tables.spelling import rules_of
+from recovery_kit.tables.written import Written
 
 if TYPE_CHECKING:
     from recovery_kit.sandbox import Demo
@@ -86,10 +88,17 @@ class Settings:
         "one id with two contents: count the first, the last, none (reject), or stop (raise)",
     )
     expected: str = _is(
-        "", "totals that the system of record holds: a CSV, Parquet or JSON-lines file", path=True
+        "",
+        "totals that the system of record holds: a CSV, Excel, Parquet or JSON-lines file",
+        path=True,
     )
     expected_key: str = _is("key", "its column with the key")
     expected_total: str = _is("total", "its column with the total")
+    csv: dict[str, Any] = _is(
+        {},
+        "how CSV and Excel files are written, such as "
+        '{"separator": ";", "decimal": ",", "thousands": "."}',
+    )
     opening: str = _is(
         "",
         "totals as of since, where the log does not go back to zero: a file like expected",
@@ -98,6 +107,11 @@ class Settings:
     tolerance: str = _is("0", "largest difference that still counts as a match")
     strict_keys: bool = _is(
         False, "a key that one side lacks differs also where the other side's total is zero"
+    )
+    key_spelling: str = _is(
+        "",
+        "join keys that differ only by: blanks, zeros, case, unicode, exponent; by commas; "
+        "empty: never",
     )
     processed: str = _is(
         "", "what the system applied, if it kept a list: a file with event_id and effect", path=True
@@ -144,6 +158,8 @@ class Settings:
         for name in (n for n in given if known[n].metadata["path"] or n == "bootstrap_servers"):
             _refuse_login(name, str(given[name]))
         settings = cls(**given)
+        Written.by_parameter(settings.csv, "expected", {})  # refused here, not after the replay
+        rules_of(settings.key_spelling)
         return settings._absolute() if strict else settings
 
     @classmethod
@@ -164,7 +180,8 @@ class Settings:
                 else json.loads(text)
             )
         except (json.JSONDecodeError, KeyError):
-            shown = {bool: "true or false", dict: 'JSON such as {"add": 1}'}.get(
+            example = {"csv": '{"separator": ";"}'}.get(name, '{"add": 1}')
+            shown = {bool: "true or false", dict: f"JSON such as {example}"}.get(
                 type(default), "a number"
             )
             raise ParameterError(f"{name} is {text!r}; expected {shown}") from None
@@ -183,6 +200,12 @@ class Settings:
             decimals=self.decimals,
             effects=self.effects,
         )
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """The arguments of ``recovery_kit.reconcile`` that say what counts as the same."""
+        names = ("tolerance", "strict_keys", "key_spelling")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def source(self) -> dict[str, Any]:

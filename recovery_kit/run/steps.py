@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from recovery_kit.sources.window import Window
 from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.tables.columns import Kept
 from recovery_kit.tables.given import read_processed, read_totals
+from recovery_kit.tables.written import Written
 
 if TYPE_CHECKING:
     from recovery_kit.explain import Diagnosis
@@ -166,8 +167,10 @@ class Run:
         """The totals that the system of record holds; None when none are named."""
         s = self.settings
         columns = {"key": s.expected_key, "total": s.expected_total}
+        named = {"key": "expected_key", "total": "expected_total"}
+        csv = Written.by_parameter(s.csv, "expected", named)
         return (
-            self._given("expected", partial(read_totals, s.expected, columns=columns))
+            self._given("expected", partial(read_totals, s.expected, columns=columns, csv=csv))
             if s.expected
             else None
         )
@@ -176,15 +179,16 @@ class Run:
     def opening(self) -> pa.Table | None:
         """Totals as of ``since``; None when none are named."""
         at = self.settings.opening
-        return self._given("opening", partial(read_totals, at, what="opening")) if at else None
+        csv = Written.by_parameter(self.settings.csv, "opening", {})
+        read = partial(read_totals, at, csv=csv, what="opening")
+        return self._given("opening", read) if at else None
 
-    @property
-    def processed(self) -> str | pa.Table | None:
-        """The list of what the system applied, or where it is; None when there is none."""
-        at = self.settings.processed or None
-        if at is None or self._pseudonyms is None:
-            return at
-        return self._given("processed", partial(read_processed, at))
+    @cached_property
+    def processed(self) -> pa.Table | None:
+        """The list of what the system applied, read once; None when none is named."""
+        at = self.settings.processed
+        csv = Written.by_parameter(self.settings.csv, "processed", {})
+        return self._given("processed", partial(read_processed, at, csv=csv)) if at else None
 
     def _given(self, what: str, read: Callable[[], pa.Table]) -> pa.Table:
         return table_without_names(read, what, self._pseudonyms) if self._pseudonyms else read()

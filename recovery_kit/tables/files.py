@@ -6,12 +6,9 @@ What a row is called in an error depends on that: a line of a CSV or JSON-lines 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +17,14 @@ import pyarrow as pa
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
+from recovery_kit.tables import excel, separated
+from recovery_kit.tables.raw import Source
+from recovery_kit.tables.written import Written
 
-_KINDS = ".csv, .parquet, .jsonl or .ndjson"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A table as it came.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        The columns that were wanted and are there.
-    names : list of str
-        The names of all its columns.
-    called : str
-        What errors call it.
-    where : callable
-        Row number, from 0, to the words that say where it stands.
-    """
-
-    table: pa.Table
-    names: list[str]
-    called: str
-    where: Callable[[int], str] = lambda row: f"row {row + 1:,}"
-
-    def fault(self, row: int, column: str, found: str) -> TableError:
-        """Say what is wrong with one cell."""
-        return TableError(f"{self.called}, {self.where(row)}, column '{shorten(column)}': {found}")
-
-    def misfit(self, column: str, found: str) -> TableError:
-        """Say what is wrong with a whole column."""
-        return TableError(f"{self.called}, column '{shorten(column)}' {found}")
+_KINDS = ".csv, .tsv, .xlsx, .parquet, .jsonl or .ndjson"
 
 
-def load(source: Any, wanted: set[str], *, what: str) -> Source:
+def load(source: Any, wanted: set[str], *, what: str, written: Written) -> Source:
     """Load the wanted columns, as far as they are there, of a frame or of the file at a path or
     URL.
 
@@ -64,11 +34,11 @@ def load(source: Any, wanted: set[str], *, what: str) -> Source:
         When there is no such file, or it cannot be taken apart.
     """
     if isinstance(source, str | Path):
-        return _file(str(source), wanted, what)
-    return _frame(source, wanted, what)
+        return _file(str(source), wanted, what, written)
+    return _frame(source, wanted, what, written)
 
 
-def _frame(source: Any, wanted: set[str], what: str) -> Source:
+def _frame(source: Any, wanted: set[str], what: str, written: Written) -> Source:
     try:
         frame = nw.from_native(source)
     except TypeError:
@@ -87,20 +57,26 @@ def _frame(source: Any, wanted: set[str], what: str) -> Source:
             raise TableError(
                 f"{what}, column '{shorten(name)}' mixes types: {shorten(error, 200)}"
             ) from error
-    return Source(pa.table(columns), [str(name) for name in frame.columns], what)
+    names = [str(name) for name in frame.columns]
+    return Source(pa.table(columns), names, what, written=written)
 
 
-def _file(source: str, wanted: set[str], what: str) -> Source:
+def _file(source: str, wanted: set[str], what: str, written: Written) -> Source:
     name = source
     if "://" in source:  # a URL may hold a secret before the @ or after the ?
         name = re.sub(r"(?<=://)[^/@]*@", "", source.split("?")[0])
     called = f"{what}: {shorten(name, 200)}"
-    kind = re.search(r"\.(csv|parquet|jsonl|ndjson)(\.(gz|bz2|zst))?/?$", name, re.IGNORECASE)
+    kind = re.search(
+        r"\.(csv|tsv|xlsx|parquet|jsonl|ndjson)(\.(gz|bz2|zst))?/?$", name, re.IGNORECASE
+    )
     if kind is None:
-        raise TableError(f"{called} is of a kind that is not known here; expected a {_KINDS} file")
+        old = "; save it as .xlsx" if re.search(r"\.xls[bm]?$", name, re.IGNORECASE) else ""
+        raise TableError(
+            f"{called} is of a kind that is not known here; expected a {_KINDS} file{old}"
+        )
     filesystem, path = _place(source, called)
     try:
-        if kind[1].lower() == "parquet":
+        if (form := kind[1].lower()) == "parquet":
             return _parquet(filesystem, path, wanted, called)
         with filesystem.open_input_stream(path) as stream:  # takes .gz apart by itself
             raw = stream.read()
@@ -108,12 +84,14 @@ def _file(source: str, wanted: set[str], what: str) -> Source:
         raise TableError(f"{called}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
+    if form == "xlsx":
+        return excel.read(raw, wanted, called, written)
     text = _text(raw, called)
-    return (
-        _csv(raw, text, wanted, called)
-        if kind[1].lower() == "csv"
-        else _jsonl(text, wanted, called)
-    )
+    if form in ("csv", "tsv"):
+        return separated.read(
+            text, wanted, called, written, separator="\t" if form == "tsv" else ","
+        )
+    return _jsonl(text, wanted, called, written)
 
 
 def _place(source: str, called: str) -> tuple[Any, str]:
@@ -148,64 +126,7 @@ def _text(raw: bytes, called: str) -> str:
         raise TableError(f"{called}, line {line:,}: {found}; save the file as UTF-8") from None
 
 
-def _csv(raw: bytes, text: str, wanted: set[str], called: str) -> Source:
-    from pyarrow import csv as arrow_csv
-
-    _, names = next(_records(text, called), (0, []))
-    if not names:
-        raise TableError(f"{called} is empty; expected a header line and a row a line")
-    if twice := [name for name in wanted if names.count(name) > 1]:
-        raise TableError(f"{called}: column '{shorten(twice[0])}' stands twice in the header")
-    here = [name for name in names if name in wanted]
-    if not here:
-        return Source(pa.table({}), names, called)
-    as_text = arrow_csv.ConvertOptions(
-        include_columns=here,
-        column_types=dict.fromkeys(here, pa.large_string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(raw),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=as_text,
-        )
-    except pa.ArrowInvalid as error:
-        for line, record in _records(text, called):
-            if len(record) != len(names):
-                found = f"{len(record)} cells where the header has {len(names)}"
-                raise TableError(
-                    f"{called}, line {line:,}: {found}; is a cell with a comma not quoted?"
-                ) from None
-        raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
-    return Source(table, names, called, lambda row: f"line {_csv_line(text, called, row):,}")
-
-
-def _records(text: str, called: str) -> Iterator[tuple[int, list[str]]]:
-    """Give each record of a CSV with the number of the line that it begins on.
-
-    Empty lines are none.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""))
-    begins = 1
-    try:
-        for record in reader:
-            if record:
-                yield begins, record
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise TableError(f"{called}, line {begins:,}: {error}") from None
-
-
-def _csv_line(text: str, called: str, row: int) -> int:
-    return next(
-        line for number, (line, _) in enumerate(_records(text, called)) if number == row + 1
-    )
-
-
-def _jsonl(text: str, wanted: set[str], called: str) -> Source:
+def _jsonl(text: str, wanted: set[str], called: str, written: Written) -> Source:
     names: dict[str, None] = {}
     lines, rows = [], []
     for line, said in enumerate(text.split("\n"), start=1):
@@ -218,7 +139,7 @@ def _jsonl(text: str, wanted: set[str], called: str) -> Source:
     if not rows:
         raise TableError(f"{called} is empty; expected a JSON object a line")
     source = Source(pa.table({}), list(names), called, lambda row: f"line {lines[row]:,}")
-    columns = {}
+    columns, typed = {}, {}
     for name in (name for name in names if name in wanted):
         cells = [record.get(name) for record in rows]
         for row, cell in enumerate(cells):
@@ -227,13 +148,20 @@ def _jsonl(text: str, wanted: set[str], called: str) -> Source:
                     row, name, f"holds {shorten(json.dumps(cell))}; expected text or a number"
                 )
         columns[name] = pa.chunked_array([pa.array(cells, pa.large_string())])
-    return Source(pa.table(columns), source.names, called, source.where)
+        typed[name] = pa.array([isinstance(cell, _Number) for cell in cells], pa.bool_())
+    return replace(source, table=pa.table(columns), written=written, typed=typed)
+
+
+class _Number(str):
+    """A JSON number, as the file spells it: exact, and told from text."""
+
+    __slots__ = ()
 
 
 def _record(said: str, line: int, called: str) -> dict[str, Any]:
     try:
         record = json.loads(
-            said, parse_float=str, parse_int=str, parse_constant=str
+            said, parse_float=_Number, parse_int=_Number, parse_constant=str
         )  # text stays exact
     except (ValueError, RecursionError) as error:
         raise TableError(f"{called}, line {line:,}: not JSON: {shorten(error)}") from None

@@ -4,9 +4,7 @@ refused.
 
 from __future__ import annotations
 
-import bisect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,14 +13,19 @@ import pyarrow.compute as pc
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import ParameterError, TableError, did_you_mean
-from recovery_kit.schema import TIME_TYPE
+from recovery_kit.tables import casts
 from recovery_kit.tables.columns import WorkedOut
-from recovery_kit.tables.decimals import DIGITS, NO_FLOATS
-from recovery_kit.tables.files import Source, load
+from recovery_kit.tables.files import load
+from recovery_kit.tables.raw import Source
+from recovery_kit.tables.written import Written, doubtful
 
 
 def read_totals(
-    source: Any, *, columns: Mapping[str, str] | None = None, what: str = "expected"
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    csv: Mapping[str, object] | Written | None = None,
+    what: str = "expected",
 ) -> pa.Table:
     """Read totals by key, exactly.
 
@@ -30,10 +33,16 @@ def read_totals(
     ----------
     source : DataFrame, Table, Totals, str or Path
         A pandas, polars or pyarrow table, what ``totals`` gave, or the path or URL of a ``.csv``,
-        ``.csv.gz``, ``.parquet``, ``.jsonl`` or ``.ndjson`` file in UTF-8.
+        ``.tsv``, ``.csv.gz``, ``.parquet``, ``.jsonl`` or ``.ndjson`` file in UTF-8, or of an
+        ``.xlsx`` file.
     columns : mapping of str to str, optional
         Our names to the source's, for those that differ: ``{"key": "account", "total":
         "balance"}``.
+    csv : mapping of str to object, optional
+        How it is written, where that is not plainly: ``separator``, ``decimal``, ``thousands``,
+        ``negative`` (``"(1)"``, ``"1-"`` or ``"−1"``), ``currency``, ``footer`` (rows at the foot
+        that are no rows of the table) and ``sheet``, as in ``{"separator": ";", "decimal": ",",
+        "thousands": "."}``. Each applies where it can: of a Parquet file, none.
     what : str
         What the errors call the table.
 
@@ -49,10 +58,17 @@ def read_totals(
     ------
     TableError
         When there is no such file, no row or no such column, when a key is missing or stands twice,
-        when an amount is a float, not a plain number or longer than 38 digits; names the file, the
-        row (of a CSV or JSON-lines file, the line; the header is line 1) and the column.
+        when an amount is a float, not a plain number or longer than 38 digits, when what stands at
+        the foot looks like a row of totals, or does not add up; names the file, the row (of a CSV
+        or JSON-lines file, the line; the header is line 1) and the column.
     ParameterError
-        When ``columns`` names a column that the kit does not know.
+        When ``columns`` names a column, or ``csv`` an option, that the kit does not know.
+
+    Notes
+    -----
+    A cell of an Excel file that is text stays text. One that is a number is what Excel keeps, if 15
+    digits can say it, and else refused; how it is formatted, with zeros in front or few decimals,
+    is not looked at.
     """
     worked_out = isinstance(source, WorkedOut)
     if worked_out:
@@ -62,21 +78,30 @@ def read_totals(
                 "columns are known"
             )
         source = source.table
-    casts = {
-        "key": _text,
-        "total": _amount,
-        "events": _count,
-        "added": _amount,
-        "subtracted": _amount,
+    kinds = {
+        "key": casts.text,
+        "total": casts.amount,
+        "events": casts.count,
+        "added": casts.amount,
+        "subtracted": casts.amount,
     }
-    table, raw = _read(source, columns or {}, casts, needs=("key", "total"), what=what)
+    written = Written.by_keyword(csv, "read_totals")
+    table, raw = _read(
+        source, columns or {}, kinds, needs=("key", "total"), what=what, written=written
+    )
     if not raw.table.num_rows and not worked_out:
         raise TableError(f"{raw.called} holds no row; expected a row a key with its total")
     _refuse_repeats(table["key"], (columns or {}).get("key", "key"), raw)
+    _refuse_another_sum(table["total"], (columns or {}).get("total", "total"), raw)
     return table
 
 
-def read_processed(source: Any, *, columns: Mapping[str, str] | None = None) -> pa.Table:
+def read_processed(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    csv: Mapping[str, object] | Written | None = None,
+) -> pa.Table:
     """Read the list of what a system processed, in the order it did.
 
     Parameters
@@ -86,66 +111,158 @@ def read_processed(source: Any, *, columns: Mapping[str, str] | None = None) -> 
     columns : mapping of str to str, optional
         Our names to the source's, for those that differ: ``{"event_id": "id", "effect":
         "amount"}``.
+    csv : mapping of str to object, optional
+        As for ``read_totals``.
 
     Returns
     -------
     pyarrow.Table
         A row a time that an event was applied, in the source's order: ``event_id`` (large_string)
-        and, where the source has them, ``effect`` (decimal128 of 38 digits) and ``time``
-        (timestamp[ms, UTC]). An id may stand more than once.
+        and, where the source has them, ``effect`` (decimal128 of 38 digits), ``time``
+        (timestamp[ms, UTC]) and ``key`` (large_string). An id may stand more than once.
 
     Raises
     ------
     TableError
         As ``read_totals`` does, and when a time has no time zone.
     ParameterError
-        When ``columns`` names a column that the kit does not know.
+        When ``columns`` names a column, or ``csv`` an option, that the kit does not know.
     """
-    casts = {"event_id": _text, "effect": _amount, "time": _time}
-    return _read(source, columns or {}, casts, needs=("event_id",), what="processed")[0]
+    kinds = {"event_id": casts.text, "effect": casts.amount, "time": casts.time, "key": casts.text}
+    written = Written.by_keyword(csv, "read_processed")
+    return _read(
+        source, columns or {}, kinds, needs=("event_id",), what="processed", written=written
+    )[0]
 
 
-_Cast = Callable[[pa.Array, str, Source], pa.Array]
+def doubts(table: pa.Table, decimals: int, *, what: str) -> list[str]:
+    """Sentences on columns of amounts that may have been read with a point of another meaning.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        What `read_totals` gave; its own notes are in its fields' metadata.
+    decimals : int
+        How many the log has. Where that is three or more, an amount with three says nothing.
+    what : str
+        What the sentences call the table.
+    """
+    return [
+        f"{what} has amounts such as {f.metadata[_DOUBT].decode()}, read with 3 decimals, where "
+        f"the log has {decimals}. If these points stand between thousands, say so with the option "
+        'thousands of csv, {"thousands": "."}; if they do not, with {"decimal": "."}'
+        for f in table.schema
+        if decimals < 3 and _DOUBT in (f.metadata or {})
+    ]
+
+
+_DOUBT = b"recovery_kit.doubtful"
 
 
 def _read(
     source: Any,
     columns: Mapping[str, str],
-    casts: Mapping[str, _Cast],
+    kinds: Mapping[str, casts.Cast],
     *,
     needs: tuple[str, ...],
     what: str,
+    written: Written,
 ) -> tuple[pa.Table, Source]:
     for ours in columns:
-        if ours not in casts:
-            near = did_you_mean(str(ours), list(casts))
+        if ours not in kinds:
+            near = did_you_mean(str(ours), list(kinds))
             raise ParameterError(
-                f"columns names {ours!r}; expected names among {', '.join(casts)}.{near}"
+                f"columns names {ours!r}; expected names among {', '.join(kinds)}.{near}"
             )
-    theirs = {ours: columns.get(ours, ours) for ours in casts}
-    raw = load(source, set(theirs.values()), what=what)
-    done = {}
+    theirs = {ours: columns.get(ours, ours) for ours in kinds}
+    raw = load(source, set(theirs.values()), what=what, written=written)
+    done, schema = {}, []
     for ours, name in theirs.items():
         if name not in raw.names:
             if ours in needs or ours in columns:
                 raise _no_column(raw, name, ours, what)
             continue
         column = raw.table[name].combine_chunks()
-        if column.null_count:
+        if column.null_count and (ours in needs or ours != "key"):
             row = pc.index(column.is_null(), True).as_py()
-            raise raw.fault(row, name, f"nothing here; expected a value for {ours} in every row")
-        done[ours] = casts[ours](column, name, raw)
-    return pa.table(done), raw
+            raise raw.fault(
+                row,
+                name,
+                f"nothing here; expected a value for {ours} in every row.{raw.foot_advice(row)}",
+            )
+        if ours == needs[0]:
+            _refuse_a_row_of_totals(column, name, raw)
+        done[ours] = kinds[ours](column, name, raw)
+        noted = _noted(source, name)
+        if kinds[ours] is casts.amount and casts.is_text(column.type) and not raw.written.decimal:
+            found = doubtful(casts.plain(column, name, raw))
+            noted = {_DOUBT: found.encode()} if found else None
+        schema.append(pa.field(ours, done[ours].type, metadata=noted))
+    return pa.table(done, pa.schema(schema)), raw
+
+
+def _noted(source: Any, name: str) -> dict[bytes, bytes] | None:
+    """What `_read` noted of a column of a table that it made and that is given again."""
+    fields = source.schema if isinstance(source, pa.Table) else ()
+    return next((f.metadata for f in fields if f.name == name), None)
 
 
 def _no_column(raw: Source, name: str, ours: str, what: str) -> TableError:
     has = ", ".join(f"'{shorten(n)}'" for n in raw.names) or "none"
     near = did_you_mean(name, raw.names)
     reader = "read_processed" if what == "processed" else "read_totals"
-    then = f"Say which one holds the {ours}: {reader}(source, columns={{'{ours}': ...}})"
+    named = raw.written.parameters
+    if named is None:
+        then = f"Say which one holds the {ours}: {reader}(source, columns={{'{ours}': ...}})"
+    elif ours in named:
+        then = f"Say which one holds the {ours}, with {named[ours]}"
+    else:
+        then = f"Call the column that holds the {ours} '{name}' in the file"
     return TableError(
         f"{raw.called} has no column '{shorten(name)}'.{near} Its columns: {has}. {then}"
+        f"{'.' if raw.hint else ''}{raw.hint}"
     )
+
+
+_TOTALS = (
+    *("total", "totals", "subtotal", "grand total", "overall total", "sum", "totaal", "totale"),
+    *("totalt", "total general", "total général", "summe", "gesamt", "gesamtsumme", "endsumme"),
+    *("insgesamt", "somme", "som", "soma", "suma", "summa", "razem", "celkem", "součet"),
+    *("összesen", "yhteensä", "toplam", "итого", "всего", "разом", "σύνολο", "合计", "合計"),
+    *("总计", "總計", "합계"),
+)
+"""What a row of totals is called at the foot of exports; a note of reconcile's finds others."""
+
+
+def _refuse_a_row_of_totals(names: pa.Array, column: str, raw: Source) -> None:
+    """Stop at a last row whose key says that it is the sum of those above it."""
+    last = len(names) - 1
+    if last < 1 or not casts.is_text(names.type) or not raw.foot_advice(last):
+        return
+    word = names[last].as_py().strip(" \t:").casefold()
+    if word in _TOTALS:
+        found = f"'{shorten(names[last])}' looks like a row of totals."
+        other = f" If it is one of the table: {raw.written.option(footer=0)}"
+        raise raw.fault(last, column, f"{found}{raw.foot_advice(last)}.{other}")
+
+
+def _refuse_another_sum(totals: pa.Array, name: str, raw: Source) -> None:
+    """Hold what stands at the foot against the sum of the rows above it, if it is an amount."""
+    cells = [cell for row in raw.foot if (cell := row.get(name))]
+    plain, odd = raw.written.plain(pa.array(cells, pa.large_string()))
+    found = [
+        Decimal(text)
+        for text, wrong in zip(plain.to_pylist(), odd.to_pylist(), strict=True)
+        if not wrong
+    ]
+    exact = pc.sum(totals.cast(pa.decimal256(76, totals.type.scale))).as_py()
+    if found and exact not in found:
+        raise TableError(
+            f"{raw.called}: the foot has {' and '.join(f'{f:f}' for f in found)} in column "
+            f"'{shorten(name)}', and the {len(totals):,} rows above it add up to {exact:f}; "
+            "expected the same. Is the file whole? If the foot holds something else, take it off "
+            "the file"
+        )
 
 
 def _refuse_repeats(keys: pa.Array, name: str, raw: Source) -> None:
@@ -159,128 +276,3 @@ def _refuse_repeats(keys: pa.Array, name: str, raw: Source) -> None:
             f"({len(again):,} repeat)"
         )
         raise raw.fault(first, name, found)
-
-
-# Casts: each takes a column without nulls, or says what is wrong with it and where.
-
-
-def _text(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _text(column.cast(kind.value_type), name, raw)
-    if pa.types.is_integer(kind) or _is_text(kind):
-        return column.cast(pa.large_string())
-    raise raw.misfit(name, f"holds {kind}; expected text or whole numbers")
-
-
-def _amount(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    kind = column.type
-    if pa.types.is_floating(kind):
-        raise raw.misfit(name, f"holds floats ({kind}). {NO_FLOATS}, or give the column as text")
-    if pa.types.is_dictionary(kind):
-        return _amount(column.cast(kind.value_type), name, raw)
-    if _is_text(kind):
-        return _amount_of_text(column, name, raw)
-    if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
-        exact = pa.decimal128(DIGITS, max(0, getattr(kind, "scale", 0)))
-        return _cast(column, exact, name, raw, f"does not fit {DIGITS} digits")
-    raise raw.misfit(
-        name, f"holds {kind}; expected decimals, whole numbers, or such numbers as text"
-    )
-
-
-def _amount_of_text(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    text = pc.ascii_trim_whitespace(column.cast(pa.large_string()))
-    odd = pc.invert(pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)$"))
-    rows = pc.indices_nonzero(odd).to_pylist()
-    if rows:
-        plain = pa.array(
-            (_without_exponent(text[row].as_py(), row, name, raw) for row in rows),
-            pa.large_string(),
-        )
-        text = pc.replace_with_mask(text, odd, plain)
-    whole, after = _places(text)
-    if (
-        len(text) and pc.max(after).as_py() > 18
-    ):  # zeros at the end say nothing, and take digits that others need
-        text = pc.replace_substring_regex(text, r"(\.\d*?)0+$", r"\1")
-        whole, after = _places(text)
-    scale = pc.max(after).as_py() or 0
-    # Checked here, for Arrow's cast from text wraps in silence beyond 38 digits.
-    longest = whole if scale > DIGITS else pc.add(whole, scale)
-    row = pc.index(pc.greater(pc.max_element_wise(longest, after), DIGITS), True).as_py()
-    if row >= 0:
-        found = (
-            f"'{shorten(column[row])}' needs more than {DIGITS} digits, with {scale} decimals in "
-            "this column"
-        )
-        raise raw.fault(row, name, found)
-    return text.cast(pa.decimal128(DIGITS, scale))
-
-
-def _places(text: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Digits before the point and after it, a row each."""
-    digits = pc.utf8_ltrim(text, "+-0")
-    point, length = pc.find_substring(digits, "."), pc.cast(pc.binary_length(digits), pa.int32())
-    whole = pc.if_else(pc.less(point, 0), length, point)
-    return whole, pc.max_element_wise(pc.subtract(pc.subtract(length, whole), 1), 0)
-
-
-def _without_exponent(text: str, row: int, name: str, raw: Source) -> str:
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}", text, re.ASCII):
-        return f"{Decimal(text):f}"
-    found = f"'{shorten(text)}' is not a plain number"
-    raise raw.fault(
-        row,
-        name,
-        f"{found}; expected digits and a point, such as -1234.50, with nothing between the "
-        "thousands",
-    )
-
-
-def _count(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    return _cast(
-        _amount(column, name, raw), pa.int64(), name, raw, "is not a whole number of events"
-    )
-
-
-def _time(column: pa.Array, name: str, raw: Source) -> pa.Array:
-    kind = column.type
-    if _is_text(kind):
-        column = _cast(
-            column,
-            pa.timestamp("ns", "UTC"),
-            name,
-            raw,
-            "is not an ISO 8601 time with a zone, such as Z",
-        )
-    elif not pa.types.is_timestamp(kind) or kind.tz is None:
-        raise raw.misfit(
-            name, f"holds {kind}; expected timestamps with a time zone, or ISO 8601 text with one"
-        )
-    return column.cast(TIME_TYPE, safe=False)
-
-
-def _cast(column: pa.Array, kind: pa.DataType, name: str, raw: Source, wrong: str) -> pa.Array:
-    try:
-        return column.cast(kind)
-    except pa.ArrowInvalid:
-        row = bisect.bisect_left(
-            range(len(column)), True, key=lambda row: not _can(column[: row + 1], kind)
-        )
-        raise raw.fault(row, name, f"'{shorten(column[row])}' {wrong}") from None
-
-
-def _can(column: pa.Array, kind: pa.DataType) -> bool:
-    try:
-        column.cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return any(
-        test(kind)
-        for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )

@@ -125,3 +125,12 @@ def test_the_arguments_of_a_replay() -> None:
 def test_values_come_back_from_their_dictionary() -> None:
     settings = Settings(topic="t", effects={"fee": "-0.5", "add": 1})
     assert Settings.of(settings.to_dict(), strict=True) == settings
+
+
+def test_what_is_set_wrongly_is_told_before_the_log_is_read() -> None:
+    with pytest.raises(ParameterError, match=r"key_spelling is 'blank'.*Did you mean 'blanks'"):
+        Settings.of({"key_spelling": "blank"})
+    with pytest.raises(ParameterError, match="csv has decimal ';'"):
+        Settings.of({"csv": {"decimal": ";"}})
+    settings = Settings.of({"csv": {"separator": ";", "opening": {"sheet": "Jan"}}})
+    assert Settings.of(settings.to_dict(), strict=True) == settings

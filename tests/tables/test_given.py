@@ -367,10 +367,10 @@ def test_keys_that_will_not_do(keys: list[Any], said: str) -> None:
         ),
         ("t.parquet", b"PAR1", "cannot be read"),
         (
-            "t.xlsx",
+            "t.xls",
             b"",
-            "is of a kind that is not known here; expected a .csv, .parquet, .jsonl or .ndjson "
-            "file",
+            "is of a kind that is not known here; expected a .csv, .tsv, .xlsx, .parquet, .jsonl or "
+            ".ndjson file; save it as .xlsx",
         ),
     ],
 )

@@ -14,10 +14,8 @@ import pyarrow as pa
 from recovery_kit.explain.case.arrays import Bools, Ints, whole
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.case.ids import found
-from recovery_kit.tables import columns, decimals
+from recovery_kit.tables import decimals
 from recovery_kit.tables.arrow import column
-from recovery_kit.tables.files import load
-from recovery_kit.tables.given import read_processed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,23 +33,6 @@ class Proof(NamedTuple):
     strangers: pl.DataFrame
     with_effects: bool
     notes: list[str]
-
-
-def read(source: Any) -> pa.Table:
-    """The processed list: event_id, and effect, time and key where the source has them.
-
-    Keys are text.
-    """
-    table = read_processed(source)
-    raw = load(source, {"key"}, what="processed")
-    if "key" in raw.names:
-        import polars as pl
-
-        key = raw.table["key"]
-        if not columns.is_text(key.type):
-            key = pl.Series(key).cast(pl.String).to_arrow()
-        table = table.append_column("key", key.cast(pa.large_string()))
-    return table
 
 
 def prove(case: Case, listed: pa.Table) -> Proof:

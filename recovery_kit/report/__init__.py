@@ -203,6 +203,7 @@ def _notes(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         yield "The numbers below are what the run had worked out by then, from what it had read."
     if summary:
         yield from summary["replay"]["notes"]
+        yield from summary.get("doubts", ())
         if summary["dedup"]["conflicting"]:
             n = summary["dedup"]["conflicting"]
             yield (

@@ -81,7 +81,7 @@ class Outcome:
         return _show.text_card(
             f"recovery-kit: {word} (exit code {self.exit_code})",
             facts,
-            [self.error] if self.error else [],
+            [*([self.error] if self.error else []), *self.summary.get("doubts", ())],
         )
 
 

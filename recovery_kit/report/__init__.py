@@ -135,6 +135,8 @@ def _headline(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[
             f"{divergent:,} of {keys:,} keys {'differs' if divergent == 1 else 'differ'} from the "
             "log",
         )
+    if not keys:
+        return "unsure", "Neither the log nor the system of record has any key"
     return "good", f"All {keys:,} keys match the log"
 
 
@@ -207,8 +209,8 @@ def _notes(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         if summary["dedup"]["conflicting"]:
             n = summary["dedup"]["conflicting"]
             yield (
-                f"{n:,} copies conflict with the one that was counted: same id, other content. "
-                "They are listed below."
+                f"{n:,} copies were not counted, for another copy of the same id has another "
+                "content. They are listed below."
             )
 
 

@@ -76,13 +76,27 @@ class Outcome:
                 ]
         facts.append(("files", self.folder))
         word = _WORDS.get(self.exit_code, "ERROR")
-        if self.exit_code == errors.MATCHED and self.summary and judge(self.summary, FailOn()):
-            word = f"divergences, below what fails a run ({self.manifest.get('fail_on', '')})"
+        if self.exit_code == errors.MATCHED and self.summary:
+            word = self._matched()
         return _show.text_card(
             f"recovery-kit: {word} (exit code {self.exit_code})",
             facts,
             [*([self.error] if self.error else []), *self.summary.get("doubts", ())],
         )
+
+    def _matched(self) -> str:
+        """What exit code 0 means: less than its name where a run was told to allow something, or
+        had nothing to compare.
+        """
+        found = self.summary["reconciliation"]
+        allowed = f"fails a run ({self.manifest.get('fail_on', '')})"
+        if judge(self.summary, FailOn()) == errors.INCOMPLETE:
+            return f"replay not complete, which is not what {allowed}"
+        if found["statuses"].get("not compared"):
+            return "totals recovered, compared with nothing"
+        if found["divergent"]:
+            return f"divergences, below what {allowed}"
+        return _WORDS[errors.MATCHED] if found["keys"] else "no key on either side"
 
 
 def _money(text: str) -> str:

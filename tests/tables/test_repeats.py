@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recovery_kit.dedup import ON_CONFLICT, dedup
-from recovery_kit.run.outcome import Outcome
 from tests.events import FORMS, Event, events
 
 
@@ -88,15 +87,3 @@ def test_the_order_of_rows_and_the_choice_do_not_matter(order: list[int], choice
     log = once(60, ids=30)
     given_ = [log[at] for at in order]
     assert dedup(events(given_), on_conflict=choice).doubts == dedup(events(log)).doubts != ()
-
-
-def test_a_run_tells_them_too(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    doubts = dedup(events(DOUBTED["the type for the id"][0])).doubts
-    told = {
-        "replay": {"source": "t", "partitions": 1, "verdict": "complete", "delivered": 50,
-                   "events": 50, "rejects": 0, "tombstones": 0, "outside": 0},
-        "dedup": {"unique": 1, "redelivered": 49, "conflicting": 0},
-        "reconciliation": {"statuses": {"matched": 1}, "keys": 1, "divergent": 0},
-        "doubts": list(doubts),
-    }  # fmt: skip
-    assert doubts[0] in repr(Outcome(0, tmp_path, told))

@@ -88,6 +88,11 @@ def explain(
     matched, over all keys together (see ``single``). Where several fit, all are listed and the
     grade is *ambiguous*.
 
+    Where ids may not be unique (``Dedup.doubts``), copies may be events of their own and the system
+    right: a key that is off by just what was set aside of it, and what copies would explain
+    besides, is a *shared_id*, which is ambiguous. A key that only the expected totals have is told
+    where its events stand and why they do not count, if there are any.
+
     The cost is that of going through the divergent keys' events some tens of times, and with
     ``processed`` of looking each id up once; memory is a few columns of whole numbers, and the ids.
     Windows that overlap on every key, in a log of up to 400,000 events, take seconds to some tens

@@ -20,7 +20,7 @@ from recovery_kit.errors import (
 )
 from recovery_kit.tables import columns, decimals
 from recovery_kit.tables.arrow import column, texts, values
-from recovery_kit.tables.repeats import repeated
+from recovery_kit.tables.repeats import doubts, repeated
 
 ON_CONFLICT = ("first", "last", "reject", "raise")
 
@@ -49,6 +49,8 @@ class Dedup:
     counts : dict of str to int
         ``events``, ``unique``, ``redelivered``, ``conflicting``: rows; the last three add up to the
         first.
+    doubts : tuple of str
+        Why the ids may not be unique, so that what was set aside were events of their own.
     """
 
     kept: columns.Kept
@@ -56,6 +58,7 @@ class Dedup:
     conflicts: Any
     on_conflict: str
     counts: dict[str, int]
+    doubts: tuple[str, ...] = ()
 
     @cached_property
     def unique(self) -> Any:
@@ -91,7 +94,7 @@ class Dedup:
 
     def _notes(self) -> list[str]:
         if not self.counts["conflicting"]:
-            return []
+            return list(self.doubts)
         conflicts, _ = columns.entered(self.conflicts, what="conflicts")
         ids = pc.count_distinct(conflicts["event_id"]).as_py()
         choice = (
@@ -100,9 +103,10 @@ class Dedup:
             else f"the {self.on_conflict} copy was chosen"
         )
         return [
+            *self.doubts,
             f"{_ids(ids)} came with more than one content: {choice} "
             f"(on_conflict={self.on_conflict!r}). The column worth says what each copy would add "
-            "to the sum over all keys."
+            "to the sum over all keys.",
         ]
 
 
@@ -174,7 +178,8 @@ def dedup(events: Any, *, on_conflict: str = "first") -> Dedup:
     redelivered, conflicts = (
         columns.of_arrow(table, given.form) for table in (redelivered, conflicts)
     )
-    return Dedup(kept, redelivered, conflicts, on_conflict, counts)
+    doubted = _doubts(copies, judged, unique=len(given) - len(copies) + len(set(ids.tolist())))
+    return Dedup(kept, redelivered, conflicts, on_conflict, counts, doubted)
 
 
 CHOSEN, REDELIVERED, CONFLICTING = range(3)
@@ -193,6 +198,10 @@ class _Judged(NamedTuple):
     """The rows in log order."""
     by_id: np.ndarray
     """The rows, those of an id together, the first delivery first."""
+    first: np.ndarray
+    """The row of the first delivery of its id."""
+    other: np.ndarray
+    """Whether it has another content than that one."""
 
 
 def _copies(given: columns.Kept) -> tuple[np.ndarray, pa.Table, np.ndarray]:
@@ -223,8 +232,9 @@ def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
             same &= content == content[chosen]
         return same
 
-    chosen = edges[:-1][group]
+    first = chosen = edges[:-1][group]
     same = like(chosen)
+    other = ~same
     disputed = np.zeros(len(edges) - 1, np.bool_)
     disputed[group[~same]] = True
     disputed = disputed[group]
@@ -239,7 +249,32 @@ def _judge(copies: pa.Table, ids: np.ndarray, on_conflict: str) -> _Judged:
         verdict[disputed], chosen = CONFLICTING, np.where(disputed, -1, chosen)
     back = np.argsort(by_id)
     return _Judged(
-        verdict[back], disputed[back], chosen[back], np.lexsort((offset, partition, topic)), by_id
+        verdict[back],
+        disputed[back],
+        chosen[back],
+        np.lexsort((offset, partition, topic)),
+        by_id,
+        by_id[first][back],
+        other[back],
+    )
+
+
+def _doubts(copies: pa.Table, judged: _Judged, *, unique: int) -> tuple[str, ...]:
+    """As `repeats.doubts`, of the copies after the first of each id."""
+    later = np.flatnonzero(judged.first != np.arange(len(copies)))
+    first = judged.first[later]
+    topic, partition, time = (
+        _numbers(copies, "topic"),
+        values(copies["partition"]),
+        values(copies["time"].cast(pa.int64())),
+    )
+    return tuple(
+        doubts(
+            unique=unique,
+            other=judged.other[later],
+            apart=time[later] != time[first],
+            moved=(topic[later] == topic[first]) & (partition[later] != partition[first]),
+        )
     )
 
 

@@ -124,9 +124,11 @@ class Reconciliation:
     def _notes(self) -> list[str]:
         if self.verdict in (None, "complete"):
             return list(self.notes)
+        unknown = self.summary["statuses"]["unknown to the log"]
+        more = f"; the {unknown:,} unknown to the log may stand in that" if unknown else ""
         return [
             f"The replay is not complete, but {self.verdict}: recovered totals lack what was not "
-            "read, so no key can be called matched or diverged",
+            f"read, so no key can be called matched or diverged{more}",
             *self.notes,
         ]
 

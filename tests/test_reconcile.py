@@ -165,6 +165,10 @@ def test_a_log_not_read_whole_settles_nothing(verdict: str) -> None:
     assert column(result.divergences, "key") == ["c", "d", "e", "b"]  # a would match
     assert result.summary["verdict"] == result.verdict == verdict
     assert f"! The replay is not complete, but {verdict}" in repr(result)
+    unknown = result.summary["statuses"]["unknown to the log"]
+    assert (f"; the {unknown} unknown to the log may stand in that" in repr(result)) == bool(
+        unknown
+    )
     assert f"The replay is not complete, but {verdict}" in result._repr_html_()
 
 

@@ -186,7 +186,9 @@ def one_key(
     )
     events = columns.polars(dedup.unique, "key", "time", "effect").filter(key=key).sort("time")
     if not fact or not len(events):
-        return draw.nothing("No running total", f"The log holds no event of {draw.label(key)}.")
+        return draw.nothing(
+            "No running total", f"The log as read holds no event of {draw.label(key)} that counts."
+        )
     causes = (
         columns.polars(diagnosis.causes, "key", "cause", "amount", "grade", "first", "last")
         .filter(key=key)

@@ -75,7 +75,7 @@ def running(
     if not len(events):
         return draw.nothing(
             "No running totals",
-            "The log holds no event of these keys, so there is nothing to draw.",
+            "The log as read holds no event of these keys that counts: nothing to draw.",
         )
     over = columns.bins(
         events["time"] if applied is None else pl.concat([events["time"], applied["time"]]),

@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
-from recovery_kit._show import number, shorten
+from recovery_kit._show import shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain.case.case import Case, open_case
 from recovery_kit.explain.diagnosis import Diagnosis
 from recovery_kit.explain.evidence import tables
-from recovery_kit.explain.evidence.rejects import named
+from recovery_kit.explain.evidence.aside import doubted, of_shared_ids
+from recovery_kit.explain.evidence.rest import ONE_SIDE, of_rest
 from recovery_kit.explain.evidence.rows import of_finding, of_proof, of_strangers, of_windows
 from recovery_kit.explain.proven.listed import Proof, prove
-from recovery_kit.explain.windows.window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
+from recovery_kit.explain.windows.window import (
+    CAUSES,
+    SCALED,
+    SHARED_ID,
+    SIGN,
+    Cause,
+    State,
+    Window,
+    settle,
+)
 from recovery_kit.tables import decimals, frames
 from recovery_kit.tables.given import read_processed
 
@@ -79,6 +89,11 @@ def explain(
     matched, over all keys together (see ``single``). Where several fit, all are listed and the
     grade is *ambiguous*.
 
+    Where ids may not be unique (``Dedup.doubts``), copies may be events of their own and the system
+    right: a key that is off by just what was set aside of it, and what copies would explain
+    besides, is a *shared_id*, which is ambiguous. A key that only the expected totals have is told
+    where its events stand and why they do not count, if there are any.
+
     The cost is that of going through the divergent keys' events some tens of times, and with
     ``processed`` of looking each id up once; memory is a few columns of whole numbers, and the ids.
     Windows that overlap on every key, in a log of up to 400,000 events, take seconds to some tens
@@ -97,12 +112,14 @@ def explain(
         slack = decimals.unscaled(reconciliation.tolerance, finer)
         case = replace(case, scale=finer, slack=slack)
     _guard(case)
-    notes: list[str] = []
+    notes = list(case.doubts)
     if listed is None:
         rows, incidents = _from_totals(case)
     else:
         rows, incidents = _from_list(case, listed, notes)
-    rows += _rest(case, rows, replay, listed is not None)
+    gaps = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
+    rows += of_rest(case, {key: amount for key, amount in gaps if amount}, replay, listed)
+    rows = doubted(rows)
     _check(case, rows)
     back = frames.opened(reconciliation.table, what="reconciliation")[1]
     causes, shared, summary = tables.told(case, rows, incidents, notes)
@@ -137,10 +154,30 @@ def _off(case: Case) -> set[int]:
 def _from_totals(case: Case) -> tuple[list[Row], list[tables.Incident]]:
     from recovery_kit.explain.incidents import search  # compiled parts stand behind it
 
+    shared = of_shared_ids(case) if case.doubts else []
+    case = _less(case, shared)
     windows = search(case)
     rows, incidents = of_windows(case, windows, _off(case))
     state = settle(case, windows)
-    return rows + _one_by_one(case, windows, state, _left(case, rows)), incidents
+    rows += _one_by_one(case, windows, state, _left(case, rows))
+    return shared + rows, incidents
+
+
+def _less(case: Case, rows: list[Row]) -> Case:
+    """The case where what some rows come to is settled."""
+    if not rows:
+        return case
+    told = _told(case, rows)
+    return _with(case, [gap - told.get(key, 0) for key, gap in enumerate(case.difference)])
+
+
+def _with(case: Case, differences: list[int]) -> Case:
+    """The case with other differences, by key."""
+    import polars as pl
+
+    context, kind = Context(prec=60), pl.Decimal(decimals.DIGITS, case.scale)
+    exact = [Decimal(amount).scaleb(-case.scale, context) for amount in differences]
+    return replace(case, keys=case.keys.with_columns(difference=pl.Series(exact, dtype=kind)))
 
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
@@ -182,23 +219,11 @@ def _one_by_one(
     from recovery_kit.explain.single.match import singles
 
     statuses = case.keys["status"].to_list()
-    both = {k: amount for k, amount in left.items() if statuses[k] not in _MISSING}
+    both = {k: amount for k, amount in left.items() if statuses[k] not in ONE_SIDE}
     found = singles(case, state, both, causes, slips(case, windows, state, both))
     return [
         row for key, finding in found.items() for row in of_finding(case, key, both[key], finding)
     ]
-
-
-_MISSING = {
-    "missing from expected": (
-        "missing_key",
-        "the log has {events} for this key, the expected totals lack it",
-    ),
-    "unknown to the log": (
-        "unknown_key",
-        "the expected totals have this key, and the log holds no event of it",
-    ),
-}
 
 
 def _from_list(
@@ -207,12 +232,28 @@ def _from_list(
     proof = prove(case, listed)
     notes += proof.notes
     rows, incidents = of_proof(case, proof.errors)
+    rows = _rather_shared(case, rows)
     if proof.with_effects:
         return rows + of_strangers(case, proof.strangers, _left(case, rows)), incidents
     left = _left(case, rows)
     if not left:
         return rows, incidents
     return _beyond_the_list(case, proof, rows, incidents, left)
+
+
+def _rather_shared(case: Case, rows: list[Row]) -> list[Row]:
+    """The rows of a list; but where ids may not be unique, a key of which the list tells an id that
+    came again is rather off by all that was set aside of it, where it is.
+    """
+    by_list = {row.code for row in rows if row.cause == SHARED_ID}
+    told = _told(case, rows)
+    shared = [
+        row
+        for row in (of_shared_ids(case) if case.doubts else [])
+        if row.code in by_list or abs(case.difference[row.code] - told[row.code]) > case.slack
+    ]
+    instead = {row.code for row in shared}
+    return [row for row in rows if row.code not in instead] + shared
 
 
 def _beyond_the_list(
@@ -242,14 +283,10 @@ def _beyond_the_list(
 
     from recovery_kit.explain.incidents import search
 
-    context = Context(prec=60)
-    rest = [Decimal(left.get(k, 0)).scaleb(-case.scale, context) for k in range(len(case.keys))]
     applied = np.ones(len(case.events), bool)
     applied[proof.errors.filter(pl.col("cause").is_in(["missed", "lag"]))["row"].to_numpy()] = False
-    kind = pl.Decimal(decimals.DIGITS, case.scale)
     smaller = replace(
-        case,
-        keys=case.keys.with_columns(difference=pl.Series(rest, dtype=kind)),
+        _with(case, [left.get(key, 0) for key in range(len(case.keys))]),
         events=case.events.only(applied),
         copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )
@@ -259,63 +296,6 @@ def _beyond_the_list(
     state = settle(smaller, windows)
     more += _one_by_one(smaller, windows, state, _left(smaller, more), causes)
     return rows + more, incidents + shared
-
-
-def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
-    """What nothing has explained: a key that one side lacks, an unreadable message, or else
-    unexplained.
-
-    Parameters
-    ----------
-    case : Case
-    rows : list of Row
-        The causes found so far.
-    replay : Replay or None
-        Where the events came from; its unreadable messages are the suspects.
-    listed : bool
-        Whether there is a processed list.
-    """
-    gaps = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
-    left = {key: amount for key, amount in gaps if amount}
-    names, statuses = case.keys["key"].to_list(), case.keys["status"].to_list()
-    suspects = named(case, {k: v for k, v in left.items() if abs(v) > case.slack}, replay)
-    made = []
-    for key, amount in left.items():
-        missing = _MISSING.get(statuses[key])
-        if abs(amount) <= case.slack:
-            row = tables.plain(key, "unexplained", amount, "within the tolerance")
-        elif key in suspects:
-            row = tables.plain(key, "reject", amount, suspects[key], grade="consistent")
-        elif missing:
-            cause, why = missing
-            grade = "proven" if listed and cause == "unknown_key" else "consistent"
-            said = why.format(events=f"{case.busy[key]:,} events")
-            row = tables.plain(key, cause, amount, said, grade=grade)
-        else:
-            said = _unexplained(case, amount, listed, shorten(names[key]))
-            row = tables.plain(key, "unexplained", amount, said)
-        made.append(row)
-    return made
-
-
-def _unexplained(case: Case, amount: int, listed: bool, name: str) -> str:
-    """Why an amount of a key stays unexplained.
-
-    Parameters
-    ----------
-    case : Case
-    amount : int
-        What is left of the key, a whole number of 10**-scale.
-    listed : bool
-        Whether there is a processed list.
-    name : str
-        The key, as it is shown.
-    """
-    shown = number(tables.decimal(abs(amount), case.scale))
-    if listed:
-        more = "more" if amount > 0 else "less"
-        return f"the total of {name} holds {shown} {more} than the processed list accounts for"
-    return f"no incident, and nothing of the key's own beyond chance, comes to {shown}"
 
 
 def _check(case: Case, rows: list[Row]) -> None:

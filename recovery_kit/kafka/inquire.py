@@ -150,6 +150,6 @@ def open_tails(consumer: KafkaConsumer, spans: list[Span]) -> list[str]:
         held = f"; it is held open by {holders[wire.where(s)]}" if wire.where(s) in holders else ""
         notes.append(
             f"{s}: {s.high_watermark - s.stable:,} records lie behind an open transaction, from "
-            f"offset {s.stable} on; the read is complete up to there{held}"
+            f"offset {s.stable} on; what is read ends there{held}"
         )
     return notes

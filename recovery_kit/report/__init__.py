@@ -216,11 +216,12 @@ def _notes(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
     if summary:
         yield from summary["replay"]["notes"]
         yield from summary["reconciliation"].get("notes", ())
+        yield from summary.get("doubts", ())
         if summary["dedup"]["conflicting"]:
             n = summary["dedup"]["conflicting"]
             yield (
-                f"{n:,} copies conflict with the one that was counted: same id, other content. "
-                "They are listed below."
+                f"{n:,} copies were not counted, for another copy of the same id has another "
+                "content. They are listed below."
             )
 
 

@@ -47,7 +47,10 @@ class Outcome:
     def __repr__(self) -> str:
         notes = [self.error] if self.error else []
         if self.summary:
-            notes += self.summary["reconciliation"].get("notes", [])
+            notes += [
+                *self.summary.get("doubts", ()),
+                *self.summary["reconciliation"].get("notes", ()),
+            ]
         return _show.text_card(
             f"recovery-kit: {self._word()} (exit code {self.exit_code})",
             [*self._facts(), ("files", self.folder)],
@@ -63,8 +66,11 @@ class Outcome:
             return "NOTHING WAS COMPARED" if asked and not found["compared"] else "ERROR"
         if found["expected_keys"] is None:
             return "nothing was compared, for expected is not given"
+        allowed = f"fails a run ({self.manifest.get('fail_on', '')})"
+        if self.summary["replay"]["verdict"] != "complete":
+            return f"replay not complete, which is not what {allowed}"
         if found["divergent"]:
-            return f"divergences, below what fails a run ({self.manifest.get('fail_on', '')})"
+            return f"divergences, below what {allowed}"
         return _WORDS[errors.MATCHED]
 
     def _facts(self) -> _show.Facts:

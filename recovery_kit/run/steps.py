@@ -133,6 +133,7 @@ class Run:
             **stored.frames,
             on_conflict=stored.facts["on_conflict"],
             counts=stored.facts["counts"],
+            doubts=tuple(stored.facts.get("doubts", ())),
         )
 
     def keep(self, totals: Totals, reconciliation: Reconciliation) -> None:
@@ -299,6 +300,7 @@ def keep_results(
         | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
         | {name: int(replay.coverage[name].sum()) for name in counts},
         "dedup": told.counts,
+        "doubts": list(told.doubts),
         "reconciliation": reconciliation.summary | {"notes": notes},
         "largest": [
             {n: None if pd.isna(v) else v for n, v in row.items()}

@@ -118,10 +118,16 @@ class Coverage:
         return since is not None and span.log_start > 0 and (first is None or first >= since)
 
     def headless(self) -> list[Span]:
-        """Spans read to their end whose head is gone, where what is wanted begins at a time."""
+        """Spans read to their end whose head is gone, and yet nothing that is wanted: since is a
+        time, and the first event still held is older.
+        """
         if self.window.since_ms is None:
             return []
-        return [span for span in self.spans if span.log_start > 0 and span.done]
+        return [
+            span
+            for span in self.spans
+            if span.log_start > 0 and span.done and not self.uncovered(span)
+        ]
 
     def rows(self) -> list[Row]:
         """A row a partition, as in `Replay.coverage`.

@@ -13,6 +13,12 @@ from recovery_kit.kernels import address, load
 
 _AT_ONCE = 1 << 18
 
+MANY = 20
+"""Copies that were set aside, below which their ids are not doubted."""
+
+CONFLICTS = 0.25
+"""Part of them with another content, above which their ids are: redelivery repeats the content."""
+
 
 def repeated(texts: pa.ChunkedArray) -> np.ndarray:
     """Rows whose text stands, or, by a chance of some 2**-64 for each pair, may stand, in another
@@ -81,3 +87,50 @@ def _hash(chunk: pa.Array, seed: int, out: np.ndarray) -> None:
         _, starts, data = chunk.buffers()
         first = starts.address + chunk.offset * (8 if wide else 4)
         load().hashes(first, wide, data.address if data else 0, len(chunk), seed, address(out))
+
+
+def doubts(*, unique: int, other: np.ndarray, apart: np.ndarray, moved: np.ndarray) -> list[str]:
+    """Why the ids may not be unique, so that events of their own were taken for copies: sentences.
+
+    A redelivery has its event's content. Its time may differ, where that is the record's timestamp,
+    or its partition, where the topic got more of them; hardly both, of most. Nor is every event
+    redelivered twice and more.
+
+    Parameters
+    ----------
+    unique : int
+        How many ids there are.
+    other, apart, moved : bool array, shape (n,)
+        Of the copies after the first of each id: whether it has another type, value or key than
+        that one, another time, another partition of the same topic.
+    """
+    same = ~other
+    signs = (
+        (
+            other,
+            CONFLICTS * len(other),
+            len(other),
+            "copies have another type, value or key than the first of their id, which a "
+            "redelivery repeats",
+        ),
+        (
+            same & apart & moved,
+            same.sum() / 2,
+            int(same.sum()),
+            "copies of the same content have both another time and another partition than the "
+            "first of their id, as hardly a redelivery has",
+        ),
+        (
+            apart,
+            max(2 * unique, len(apart) / 2),
+            len(apart),
+            f"copies have another time than the first of their id, and there are but {unique:,} "
+            "ids: more than two copies of each on average",
+        ),
+    )
+    return [
+        f"The ids may not be unique: {int(sign.sum()):,} of {of:,} {said}. If they are not, events "
+        "were set aside as copies: set id_field to a field that no two events share"
+        for sign, above, of, said in signs
+        if sign.sum() >= MANY and sign.sum() > above
+    ]

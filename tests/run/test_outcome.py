@@ -43,6 +43,10 @@ NONE = {"compared": 0}
             outcome(errors.MATCHED, verdict="raced", expected_keys=None, **NONE),
             "nothing was compared, for expected is not given",
         ),
+        (
+            outcome(errors.MATCHED, verdict="truncated", statuses={"indeterminate": 3}),
+            "replay not complete, which is not what fails a run (keys=2, rejects=1%)",
+        ),
         (outcome(errors.DIVERGED, divergent=3), "DIVERGENCES"),
         (outcome(errors.ERROR, "no key", **NONE), "NOTHING WAS COMPARED"),
         (
@@ -73,3 +77,10 @@ def test_a_log_without_a_message_reads_well() -> None:
     lines = [" ".join(line.split()) for line in repr(told).splitlines()]
     assert "messages 0" in lines
     assert "keys 0" in lines
+
+
+def test_doubts_about_the_ids_are_told() -> None:
+    told = outcome(errors.MATCHED, statuses={"matched": 3})
+    assert "unique:" not in repr(told)
+    told.summary["doubts"] = ["The ids may not be unique: 49 of 49"]
+    assert "! The ids may not be unique: 49 of 49" in repr(told)

@@ -1,5 +1,6 @@
 """Steps: what one notebook keeps, the next reads; a step is whole or not there."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from recovery_kit.sandbox import Kafka, incident
 from recovery_kit.sandbox.ledger import START
 from recovery_kit.sources.window import Window
 from recovery_kit.totals import totals
+from tests.events import FORMS, events
 
 NAMES = Pseudonyms(("key",), "(all)", None, b"0123456789abcdef")
 
@@ -77,6 +79,22 @@ def test_a_stored_step_comes_back_as_it_was(
     second = begin(broker, topic, tmp_path, since='{"0": 0, "1": 0}')
     same(replay, second.replay())
     same(d, second.dedup())
+
+
+def test_a_stored_dedup_keeps_its_doubts_and_an_older_one_has_none(tmp_path: Path) -> None:
+    d = dedup(FORMS["pandas"](events([("e", "add", "1.00", "k", n, "t", 0, n) for n in range(50)])))
+    assert len(d.doubts) == 1
+
+    def run() -> Run:
+        return Run(Settings(bootstrap_servers="localhost:1", topic="t", run_dir=str(tmp_path)))
+
+    run()._keep("dedup", d, {"on_conflict": "first", "of": ""})
+    same(d, run().dedup())
+    path = tmp_path / "steps" / "dedup" / "step.json"
+    told = json.loads(path.read_text())
+    del told["facts"]["doubts"]
+    path.write_text(json.dumps(told))
+    assert run().dedup().doubts == ()
 
 
 def test_another_log_than_the_stored_one_is_an_error(

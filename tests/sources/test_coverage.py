@@ -38,3 +38,17 @@ def test_offsets_that_do_not_add_up_are_a_defect_of_ours() -> None:
             match="1 events, 0 outside the window, 1 rejects and 1 tombstones are not the",
         ):
             counted(Tally(10, delivered, 7 - delivered, 2, 1)).rows()
+
+
+def test_the_head_is_called_older_than_since_only_where_the_first_event_held_is() -> None:
+    older, wanted = (
+        b'{"id":"e%d","type":"add","value":1,"time":"2026-03-02T12:00:0%dZ"}' % (n, n)
+        for n in (1, 5)
+    )
+    schema, since = EventSchema(time="time"), 1_772_452_803_000  # 12:00:03
+    for first, behind, verdict in ((older, 1, "complete"), (wanted, 0, "truncated")):
+        span = Span("t", 0, 7, 7, 8, 8, 8, Tally(8, 1, 0, 0, 0))
+        coverage = Coverage([span], Window(since_ms=since))
+        coverage.count(span, Reader(schema, since, None).read(pack([first])))
+        assert coverage.rows()[0]["verdict"] == verdict
+        assert len(coverage.headless()) == behind

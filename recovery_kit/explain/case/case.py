@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
-from recovery_kit.explain.case.arrays import Ints, arrivals, ranked, wrapped
+from recovery_kit.explain.case.arrays import Bools, Ints, arrivals, ranked, wrapped
 from recovery_kit.explain.case.events import EVENT, Events, Place, needed
 from recovery_kit.explain.case.ids import span
 from recovery_kit.explain.case.tracks import Track, track
@@ -46,6 +46,10 @@ class Case:
         Decimals; an amount is a whole number of 10**-scale.
     slack : int
         The tolerance, in that unit.
+    doubts : tuple of str
+        Why the ids may not be unique.
+    verdict : str or None
+        Of the replay that the totals came from, where it is known.
     """
 
     keys: pl.DataFrame
@@ -54,6 +58,8 @@ class Case:
     conflicts: pl.DataFrame
     scale: int
     slack: int
+    doubts: tuple[str, ...] = ()
+    verdict: str | None = None
 
     @cached_property
     def difference(self) -> list[int]:
@@ -135,6 +141,13 @@ class Case:
             self.events,
             pl.concat([self.copies.frame(np.arange(len(self.copies)), *place), versions]),
         )
+
+    @cached_property
+    def again(self) -> Bools:
+        """Whether a copy or another version of each event stands in the log."""
+        rows = np.arange(len(self.events))
+        made: Bools = (self.span[0] != rows) | (self.span[1] != rows)
+        return made
 
     @cached_property
     def copied(self) -> Case:
@@ -229,7 +242,14 @@ def open_case(reconciliation: Any, dedup: Any) -> Case:
     )
     scale = max(scale_of(table, "difference"), events.kept.table.schema.field("effect").type.scale)
     case = Case(
-        keys, events, copies, conflicts, scale, decimals.unscaled(reconciliation.tolerance, scale)
+        keys,
+        events,
+        copies,
+        conflicts,
+        scale,
+        decimals.unscaled(reconciliation.tolerance, scale),
+        tuple(getattr(dedup, "doubts", ())),
+        getattr(reconciliation, "verdict", None),
     )
     strange = np.flatnonzero(case.code < 0)
     if strange.size:

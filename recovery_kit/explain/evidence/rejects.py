@@ -11,7 +11,10 @@ from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.evidence.tables import decimal
 from recovery_kit.tables import frames
 
-_NUMBER = re.compile(rb"-?\d{1,28}(?:\.\d{1,18})?")
+# Whole: no part of a date, a time, an id or a longer number.
+_NUMBER = re.compile(rb"(?<![\w.+-])(?<!\d:)-?\d{1,28}(?:\.\d{1,18})?(?![\w.+-])(?!:\d)")
+
+_NAME = re.compile(rb'"((?:[^"\\]|\\.)*)"|([\w.:-]+)')
 
 
 def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
@@ -44,6 +47,28 @@ def named(case: Case, left: dict[int, int], replay: Any) -> dict[int, str]:
                         f"{number(size)}"
                     )
     return {key: told[0] for key, told in found.items() if len(told) == 1}
+
+
+def naming(case: Case, wanted: set[int], replay: Any) -> dict[int, list[str]]:
+    """Unreadable messages of which the message key, or a text or a word in the bytes, is one of
+    some keys: by the key's number where each stands, and why it could not be read.
+    """
+    if replay is None or not wanted or not len(replay.rejects):
+        return {}
+    keys = case.keys["key"].to_list()
+    numbers = {keys[key].encode(): key for key in wanted}
+    table, _ = frames.opened(replay.rejects, what="rejects")
+    columns = ("topic", "partition", "offset", "reason", "key", "value")
+    found: dict[int, list[str]] = {}
+    for topic, partition, offset, reason, own, value in (
+        table.select(*columns).collect("polars").iter_rows()
+    ):
+        names = {own, *(a or b for a, b in _NAME.findall(value or b""))}
+        for name in sorted(names & numbers.keys()):
+            found.setdefault(numbers[name], []).append(
+                f"{shorten(topic)} partition {partition} offset {offset} ({shorten(reason)})"
+            )
+    return found
 
 
 def _numbers(raw: bytes) -> set[Decimal]:

@@ -12,17 +12,24 @@ import numpy as np
 from recovery_kit._show import number, shorten
 from recovery_kit.explain.case.arrays import Bools, Ints
 from recovery_kit.explain.case.case import Case, scale_of
-from recovery_kit.explain.evidence.tables import Incident, Row, decimal, plain
+from recovery_kit.explain.evidence.tables import IDS, Incident, Row, decimal, plain
 from recovery_kit.explain.proven import runs
 from recovery_kit.explain.single.match import Finding, Part
-from recovery_kit.explain.windows.window import MISSED, Cause, Window, claims, settle
+from recovery_kit.explain.windows.window import (
+    MISSED,
+    SHARED_ID,
+    TWICE,
+    Cause,
+    State,
+    Window,
+    claims,
+    settle,
+    side_of,
+)
 from recovery_kit.tables import decimals
 
 if TYPE_CHECKING:
     import polars as pl
-
-IDS = 5
-"""Event ids told of one cause."""
 
 DONE = {
     "missed": "missed",
@@ -31,8 +38,8 @@ DONE = {
     "wrong_sign": "applied with the wrong sign",
     "wrong_factor": "applied with a wrong factor",
     "wrong_amount": "applied with another amount",
-    "wrong_key": "applied to another key",
     "conflict": "applied in another version",
+    SHARED_ID: "counted again",
 }
 
 
@@ -51,29 +58,61 @@ def of_windows(
         How many incidents there are already; the windows are numbered on from there.
     """
     rows: list[Row] = []
-    incidents = []
-    hidden = settle(case, windows).hidden
-    for at, (window, inside, _) in enumerate(claims(case, windows), start=after + 1):
-        side = case.copied if window.copies else case
+    incidents: list[Incident] = []
+    state = settle(case, windows)
+    for window, inside, _ in claims(case, windows):
+        if not len(inside):  # others claim all its events
+            continue
+        side, at = side_of(case, window), after + len(incidents) + 1
         frame = side.events.frame(inside).with_columns(code=side.code[inside])
         cause = (
             "lag"
-            if window.cause is MISSED and _to_the_end(case, window, hidden)
+            if window.cause is MISSED and _to_the_end(case, window, state.hidden)
+            else SHARED_ID
+            if case.doubts and window.cause is TWICE and _of_copies(case, window, inside)
             else window.cause.name
         )
         kind = case.kinds[window.kind] if window.kind >= 0 else None
-        fits = (
-            f"{window.fixed:,} keys fit it exactly, {window.broken:,} that agree speak against it"
-        )
-        if window.rest:
-            fits = (
-                f"leaves {window.rest:.1%} of what the keys differ by; its edges may be some "
-                "events off"
-            )
-        incident = _incident(frame, at, cause, kind, "consistent", fits, copies=window.copies)
+        fits = _fits(case, windows, window, state)
+        grade = "consistent"
+        if cause == SHARED_ID:
+            grade, fits = "ambiguous", f"{fits}; the ids may not be unique (id_field)"
+        incident = _incident(frame, at, cause, kind, grade, fits, copies=window.copies)
         incidents.append(incident)
         rows += _shared(case, frame, incident, wanted, window.cause)
     return rows, incidents
+
+
+def _of_copies(case: Case, window: Window, inside: Ints) -> bool:
+    """Whether a window applied twice is of copies, or of events of which most have one."""
+    return window.copies or 2 * int(case.again[inside].sum()) > len(inside)
+
+
+def _fits(case: Case, windows: Sequence[Window], window: Window, state: State) -> str:
+    """How well a window fits beside the others, in words.
+
+    Parameters
+    ----------
+    case : Case
+    windows : Sequence of Window
+    window : Window
+        One of them.
+    state : State
+        What they all leave.
+    """
+    apart = [w for w in windows if w.rest] if window.rest else [window]
+    without = settle(case, [w for w in windows if not any(w is other for other in apart)])
+    if window.rest:
+        before, after = (float(np.abs(s.left.astype(float)).sum()) for s in (without, state))
+        whose = "leaves" if len(apart) == 1 else f"{len(apart):,} incidents of this kind leave"
+        return (
+            f"{whose} {after / max(before, 1.0):.1%} of what the keys differ by; edges may be some "
+            "events off"
+        )
+    was, now = (np.abs(s.left) <= case.slack for s in (without, state))
+    how = "agree within the tolerance" if case.slack else "agree exactly"
+    right, wrong = int((now & ~was).sum()), int((was & ~now).sum())
+    return f"{right:,} keys {how} only with it, {wrong:,} only without it"
 
 
 def _to_the_end(case: Case, window: Window, hidden: Bools) -> bool:
@@ -245,14 +284,18 @@ def of_finding(case: Case, key: int, amount: int, finding: Finding) -> list[Row]
     if finding.sure:
         return [_part_row(case, key, part, len(finding.parts)) for part in finding.parts]
     frames = [_frame(case, part, "event_id") for part in finding.parts]
-    told = "; ".join(
-        dict.fromkeys(_said(case, *pair) for pair in zip(finding.parts[:6], frames, strict=False))
+    told = list(
+        dict.fromkeys(_said(case, *pair) for pair in zip(finding.parts, frames, strict=True))
     )
     causes = {part.cause for part in finding.parts}
-    why = "chance alone would give such a match" if len(causes) == 1 else "nothing tells them apart"
+    if finding.any_one:
+        why = "nothing tells them apart"
+    else:
+        told = [" and ".join(told)]
+        why = "chance may well give such a match"
     cause = finding.parts[0].cause if len(causes) == 1 else "several"
     ids = [i for frame in frames for i in frame["event_id"].head(IDS).to_list()]
-    row = plain(key, cause, amount, f"{told}; {why}", grade="ambiguous")
+    row = plain(key, cause, amount, "; ".join([*told, why]), grade="ambiguous")
     return [row._replace(events=len(ids), event_ids=list(dict.fromkeys(ids))[:IDS])]
 
 
@@ -279,7 +322,7 @@ def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
     places = frame.select("topic", "partition").unique().rows()
     topic, partition = places[0] if len(places) == 1 else (None, None)
     evidence = _said(case, part, frame) + (
-        "" if of == 1 else f", with another of the {of} that together come to the difference"
+        "" if of == 1 else f"; with {of - 1} more it accounts for what is left of the key"
     )
     return Row(
         key,
@@ -299,21 +342,18 @@ def _part_row(case: Case, key: int, part: Part, of: int) -> Row:
 
 def _said(case: Case, part: Part, frame: pl.DataFrame) -> str:
     name = f"'{shorten(frame['event_id'][0], 40)}'"
+    amount = number(decimal(part.amount, case.scale))
     if part.edge:
-        return (
-            f"the edge of the incident lies past {name} of this key, which comes to "
-            f"{number(decimal(part.amount, case.scale))}"
-        )
+        many = "" if len(frame) == 1 else f" and {len(frame) - 1:,} more events"
+        return f"an incident's edge lies past {name}{many} of this key, which comes to {amount}"
     what = {"copies": "redelivered event ", "conflicts": "conflicting version of "}.get(
         part.table, "event "
     )
     what += (
-        name
-        if len(frame) == 1
-        else f"{name} or one of {len(frame) - 1:,} more with the same amount"
+        name if len(frame) == 1 else f"{name}, or one of {len(frame) - 1:,} more that fit as well,"
     )
     times = f" ({part.factor} times its amount)" if part.factor else ""
-    return f"{what} {DONE[part.cause]}{times} comes to {number(decimal(part.amount, case.scale))}"
+    return f"{what} {DONE[part.cause]}{times} comes to {amount}"
 
 
 def of_proof(case: Case, errors: pl.DataFrame) -> tuple[list[Row], list[Incident]]:
@@ -399,14 +439,16 @@ def of_strangers(case: Case, strangers: pl.DataFrame, left: dict[int, int]) -> l
     keys: dict[int, list[int]] = {}
     for key, amount in left.items():
         keys.setdefault(amount, []).append(key)
+    disputed = set(case.conflicts["event_id"].to_list())
     rows = []
     for amount, ids in amounts.items():
         owners = keys.get(amount, [])
         if len(ids) == len(owners) == 1:
-            said = (
-                f"the processed list has '{shorten(ids[0], 40)}' of this amount, an id that the "
-                "log lacks"
+            stands = ids[0] in disputed
+            cause = "conflict" if stands else "not_in_log"
+            said = f"the processed list has '{shorten(ids[0], 40)}' of this amount, " + (
+                "of which no version was chosen" if stands else "an id that the log as read lacks"
             )
-            row = plain(owners[0], "not_in_log", amount, said, grade="consistent")
+            row = plain(owners[0], cause, amount, said, grade="consistent")
             rows.append(row._replace(events=1, event_ids=ids))
     return rows

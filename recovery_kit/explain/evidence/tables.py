@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+IDS = 5
+"""Event ids told of one cause."""
+
+
 class Row(NamedTuple):
     """A row of causes; ``code`` is the key's number, ``amount`` a whole number of the case's
     unit.

@@ -168,7 +168,9 @@ class Grid:
         most = max(1, int(len(left) * MOSTLY))
         rest = max(float(np.partition(left**2, most - 1)[:most].sum()), 1e-30)
         free = max(1, most - self.across.shape[1])
-        named = math.fsum(cost_of(self.case, *one.family[:3]) for one in windows)
+        named = math.fsum(
+            cost_of(self.sides[one.family.copies].case, *one.family[:3]) for one in windows
+        )
         return float(np.log2(self.unit + np.abs(left)).sum()) + named, float(
             free / 2 * math.log2(rest)
         ) + named

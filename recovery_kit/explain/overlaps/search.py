@@ -29,6 +29,7 @@ from recovery_kit.explain.windows.window import (
     Window,
     cost_of,
     settle,
+    side_of,
     telling,
 )
 
@@ -87,7 +88,7 @@ def _nearly(
     before = np.abs(state.left.astype(float))
     for new in chain:
         after = np.abs(settle(case, [*found, *new]).left.astype(float))
-        cost = sum(cost_of(case, w.cause, w.kind, w.place) for w in new)
+        cost = sum(cost_of(side_of(case, w), w.cause, w.kind, w.place) for w in new)
         bits = float(np.log2((case.usual + before) / (case.usual + after)).sum()) - cost
         if bits > 0 and after.sum() <= NEARLY * before.sum():
             rest = float(after.sum() / before.sum())
@@ -134,7 +135,8 @@ def _judged(case: Case, before: State, windows: list[Window], known: int) -> lis
     bits = float(telling(case, before.left[fixed]).sum()) - BROKEN * int(broken.sum())
     for window in new:
         # A window of several partitions has edges in each of them; they lie near each other.
-        bits -= cost_of(case, window.cause, window.kind, window.place) + 4 * (len(window.spans) - 1)
+        bits -= cost_of(side_of(case, window), window.cause, window.kind, window.place)
+        bits -= 4 * (len(window.spans) - 1)
     if bits <= 0 or broken.sum() > 0.2 * fixed.sum() or fixed.sum() < 3 * len(new):
         return None
     each = replace(

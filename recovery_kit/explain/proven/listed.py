@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recovery_kit._show import number, shorten
 from recovery_kit.explain.case.arrays import Bools, Ints, whole
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.case.ids import found
+from recovery_kit.explain.windows.window import SHARED_ID
 from recovery_kit.tables import decimals
 from recovery_kit.tables.arrow import column
 
@@ -59,7 +61,6 @@ def prove(case: Case, listed: pa.Table) -> Proof:
         )
     elsewhere = _elsewhere(log, applied, with_keys)
     parts = [_missed(met, elsewhere), _twice(met), _wrong(case, met)]
-    notes: list[str] = []
     strangers = processed.clear().select("event_id").with_columns(amount=pl.lit(None, exact))
     strange = applied.join(log, on="event_id", how="anti", maintain_order="left")
     if with_effects:
@@ -68,11 +69,7 @@ def prove(case: Case, listed: pa.Table) -> Proof:
             parts.append(_strange(case, strange))
         else:
             strangers = strange.select("event_id", amount="sum")
-    elif len(strange):
-        notes.append(
-            f"{len(strange):,} processed ids are not in the log; without effects their amounts are "
-            "not known"
-        )
+    notes = _without_an_event(case, strange, with_effects=with_effects, with_keys=with_keys)
     errors = pl.concat(
         [
             part.select(_COLUMNS).with_columns(pl.col("amount").cast(exact))
@@ -81,7 +78,56 @@ def prove(case: Case, listed: pa.Table) -> Proof:
         ]
         or [_empty(exact)]
     )
-    return Proof(_tails(case, errors), strangers, with_effects, notes)
+    return Proof(_tails(case, _shared(case, errors)), strangers, with_effects, notes)
+
+
+def _without_an_event(
+    case: Case, strange: pl.DataFrame, *, with_effects: bool, with_keys: bool
+) -> list[str]:
+    """Ids of the list of which no event counts, told where they are no errors of a key.
+
+    Parameters
+    ----------
+    case : Case
+    strange : polars.DataFrame
+        Them, with ``sum`` and ``key`` where the list has effects and keys.
+    with_effects, with_keys : bool
+        Whether it has.
+    """
+    import polars as pl
+
+    of_no_key = ""
+    if with_effects and with_keys:
+        strange = strange.join(case.keys.select("key"), on="key", how="anti")
+        of_no_key = ", for keys that neither side has"
+    disputed = pl.col("event_id").is_in(case.conflicts["event_id"].unique().implode())
+    notes = []
+    for which, where in (
+        (~disputed, "not in the log as read"),
+        (disputed, "in the log in several versions, of which none was chosen"),
+    ):
+        if len(ids := strange.filter(which)):
+            told = "of which the list does not say the amounts"
+            if with_effects:
+                told = f"of {number(money(ids['sum']))} in all"
+                told += "" if with_keys else ", of which the list does not say the keys"
+            many = "id" if len(ids) == 1 else "ids"
+            notes.append(f"{len(ids):,} processed {many} {where}{of_no_key}, {told}")
+    return notes
+
+
+def _shared(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
+    """The errors, where ids may not be unique: of an id that came again that may be the error."""
+    import polars as pl
+
+    if not case.doubts:
+        return errors
+    copies = case.copies.frame(np.arange(len(case.copies)), "event_id")["event_id"]
+    again = pl.concat([copies, case.conflicts["event_id"]]).unique()
+    shared = pl.col("event_id").is_in(again.implode()) & (pl.col("cause") != "missed")
+    return errors.with_columns(
+        cause=pl.when(shared).then(pl.lit(SHARED_ID)).otherwise("cause"),
+    )
 
 
 def _sieve(case: Case, listed: pa.Table) -> tuple[Ints, Bools]:
@@ -139,7 +185,7 @@ def _missed(met: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
         amount=-pl.col("effect"),
         detail=pl.when(pl.col("other").is_null())
         .then(pl.lit("in the log, not in the processed list"))
-        .otherwise(pl.lit("applied to another key: ") + pl.col("other")),
+        .otherwise(pl.lit("applied to another key: ") + _clean("other")),
     )
 
 
@@ -176,7 +222,9 @@ def _wrong(case: Case, met: pl.DataFrame) -> pl.DataFrame:
     how = (
         pl.lit("applied as ")
         + pl.col("once").cast(pl.String)
-        + pl.lit(", the log says ")
+        + pl.when("version")
+        .then(pl.lit(", as a version says that was not chosen; the chosen one says "))
+        .otherwise(pl.lit(", the log says "))
         + pl.col("effect").cast(pl.String)
     )
     return off.with_columns(
@@ -244,7 +292,10 @@ def _astray(case: Case, elsewhere: pl.DataFrame) -> pl.DataFrame:
     named = _coded(case, named.rename({"other": "key"}))
     return named.with_columns(
         cause=pl.when("version").then(pl.lit("conflict")).otherwise(pl.lit("wrong_key")),
-        amount="sum", detail=pl.lit("applied to this key; the log says another"),
+        amount="sum",
+        detail=pl.when("version")
+        .then(pl.lit("applied to this key, as a version says that was not chosen"))
+        .otherwise(pl.lit("applied to this key; the log says another")),
     )  # fmt: skip
 
 
@@ -266,6 +317,17 @@ def _coded(case: Case, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.join(case.keys.select("key", "code"), on="key", how="left")
 
 
+_LATE = (
+    "not processed, nor any later event of its partition that counts and stands in no other as well"
+)
+
+
+def _clean(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(name).map_elements(lambda text: f"'{shorten(text, 40)}'", return_dtype=pl.String)
+
+
 def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
     """Missed events with none applied after them in their partition are lag: the system has not
     come there yet.
@@ -284,9 +346,7 @@ def _tails(case: Case, errors: pl.DataFrame) -> pl.DataFrame:
     late = (pl.col("cause") == "missed") & pl.col("row").is_in(last.implode())
     return errors.with_columns(
         cause=pl.when(late).then(pl.lit("lag")).otherwise("cause"),
-        detail=pl.when(late)
-        .then(pl.lit("not processed, nor anything after it in its partition"))
-        .otherwise("detail"),
+        detail=pl.when(late).then(pl.lit(_LATE)).otherwise("detail"),
     )
 
 

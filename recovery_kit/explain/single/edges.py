@@ -38,7 +38,7 @@ def slips(
     made: dict[int, list[tuple[Slip, object]]] = {}
     settled = np.ones(len(case.keys), bool)
     settled[list(left)] = False
-    for window in windows:
+    for at, window in enumerate(windows):
         if window.copies:
             continue
         change = change_of(case, state, window.cause, slice(None), copies=False)
@@ -59,7 +59,7 @@ def slips(
                             name,
                             worth // window.cause.down,
                             row,
-                            (rows, sign),
+                            (at, rows, sign),
                         )
     return {key: [slip for slip, _ in options] + _both(options) for key, options in made.items()}
 

@@ -27,7 +27,7 @@ import numpy as np
 from recovery_kit.explain.case.arrays import Bools, Ints, ranked, whole, wrapped
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.single.chance import DECOYS, Decoys, Hit, among
-from recovery_kit.explain.windows.window import CAUSES, TWICE, Cause, State
+from recovery_kit.explain.windows.window import CAUSES, SHARED_ID, TWICE, Cause, State
 from recovery_kit.tables import decimals
 
 FALSE = 0.02
@@ -51,13 +51,14 @@ class Part(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What explains a key: all the parts together when it is sure, any one of them when it is
-    ambiguous.
+    """What explains a key: all the parts together, or any one of them where it says so, which is
+    never sure.
     """
 
     parts: tuple[Part, ...]
     sure: bool
     chance: float
+    any_one: bool = False
 
 
 class Slip(NamedTuple):
@@ -114,13 +115,26 @@ def singles(
     for key, amount in left.items():
         rows = events.get(key, np.empty(0, np.int64))
         mine = copies.get(key, np.empty(0, np.int64)).tolist()
-        extras = [Part("applied_twice", whole(low[c], high[c]), "copies", (c,)) for c in mine]
+        again = SHARED_ID if case.doubts else TWICE.name
+        extras = [Part(again, whole(low[c], high[c]), "copies", (c,)) for c in mine]
         known = [p for p in extras if TWICE in causes] + versions.get(key, [])
         own = Own(rows, case.effect[rows], known, causes, case.slack)
         plain = case.wide or bool(case.slack)
         if finding := _of_key(own, amount, decoys, (slips or {}).get(key, []), plain=plain):
             found[key] = finding
-    return _late(case, state, _believed(found, len(left)))
+    return _late(case, state, _doubted(case, _believed(found, len(left))))
+
+
+def _doubted(case: Case, found: dict[int, Finding]) -> dict[int, Finding]:
+    """An event applied twice that came twice: where ids may not be unique, it may be two."""
+    if not case.doubts:
+        return found
+
+    def named(p: Part) -> Part:
+        twice = p.cause == TWICE.name and p.table == "events" and case.again[list(p.rows)].any()
+        return p._replace(cause=SHARED_ID) if twice else p
+
+    return {key: f._replace(parts=tuple(map(named, f.parts))) for key, f in found.items()}
 
 
 def _late(case: Case, state: State, found: dict[int, Finding]) -> dict[int, Finding]:
@@ -189,7 +203,7 @@ def _of_key(
         if one := _one(known + matches):
             return Finding((*part, one), True, decoys.chance(rest, *hits) * _tried(slips))
         if known + matches and not slip:
-            return Finding(tuple(known + matches), False, 1.0)
+            return Finding(tuple(known + matches), False, 1.0, any_one=True)
     return None if plain else _pair(own, amount, decoys) or _enlarged(own, amount, decoys)
 
 
@@ -202,7 +216,8 @@ def _one(parts: list[Part]) -> Part | None:
     if len({p.cause for p in parts}) != 1:
         return None
     return parts[0]._replace(
-        rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows)
+        rows=tuple(row for p in parts if p.table == parts[0].table for row in p.rows),
+        factor=parts[0].factor if len({p.factor for p in parts}) == 1 else "",
     )
 
 
@@ -339,7 +354,9 @@ def _by_key(code: Ints, wanted: dict[int, int]) -> dict[int, Ints]:
 
 
 def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
-    """By key, what the choice of another version of a conflicted event is worth to it."""
+    """By key, what the choice of another version of a conflicted event is worth to it; or, where
+    ids may not be unique, what each version that was not chosen is, as an event of its own.
+    """
     import polars as pl
 
     conflicts = case.conflicts.with_row_index("row")
@@ -356,12 +373,14 @@ def _versions(case: Case, wanted: dict[int, int]) -> dict[int, list[Part]]:
     others = conflicts.filter(pl.col("verdict") == "conflicting").select("event_id", "code", "row")
     for event, code, row in others.iter_rows():
         owner, effect = chosen.get(event, (code, 0))
-        here = (
-            [(code, amounts[row] - effect)]
-            if owner == code
-            else [(code, amounts[row]), (owner, -effect)]
-        )
+        if case.doubts:
+            here = [(code, amounts[row])]
+        elif owner == code:
+            here = [(code, amounts[row] - effect)]
+        else:
+            here = [(code, amounts[row]), (owner, -effect)]
+        cause = SHARED_ID if case.doubts else "conflict"
         for key, worth in here:
             if key in wanted and worth:
-                made.setdefault(key, []).append(Part("conflict", worth, "conflicts", (int(row),)))
+                made.setdefault(key, []).append(Part(cause, worth, "conflicts", (int(row),)))
     return made

@@ -27,6 +27,7 @@ from recovery_kit.explain.windows.window import (
     joined,
     rows_of,
     settle,
+    side_of,
     split,
 )  # fmt: skip
 
@@ -252,7 +253,7 @@ def together(case: Case, found: Sequence[Window]) -> list[Window]:
     """Settle every window's edges once more, now that all the others are known."""
     made = list(found)
     for at, window in enumerate(made):
-        side = case.copied if window.copies else case
+        side = side_of(case, window)
         state = settle(case, made[:at] + made[at + 1 :])
         made[at] = _settled(side, window, state)
         if window.cause is MISSED and window.kind < 0:

@@ -40,6 +40,12 @@ SCALED = tuple(Cause("wrong_factor", f - g, g, 5) for f, g in FACTORS)
 CAUSES = (MISSED, TWICE, SIGN, *SCALED)
 
 
+SHARED_ID = "shared_id"
+"""The cause of what copies would explain, where the ids may not be unique: the system may be right,
+and copies have been events of their own.
+"""
+
+
 class Stretch(NamedTuple):
     """Rows ``begin`` to before ``end`` of one partition, by its number among the case's places."""
 
@@ -54,8 +60,8 @@ class Window:
 
     ``copies`` says that the rows are those of the redelivered copies. ``fixed`` and ``broken`` are
     the keys that it put right and wrong when it was found, ``bits`` by how much the former outweigh
-    what the window takes to describe. ``rest`` is the part of the keys' differences that it leaves,
-    of a window that puts hardly any key exactly right: its edges are guessed.
+    what the window takes to describe. ``rest`` is the part of the keys' differences that it left
+    then, of a window that puts hardly any key exactly right: its edges are guessed.
     """
 
     cause: Cause
@@ -83,6 +89,11 @@ class State(NamedTuple):
     error: Ints
 
 
+def side_of(case: Case, window: Window) -> Case:
+    """The case whose rows and places a window's numbers are of."""
+    return case.copied if window.copies else case
+
+
 def settle(case: Case, windows: Sequence[Window]) -> State:
     """What the windows, taken together, leave to be explained."""
     left, hidden, error = (
@@ -91,7 +102,7 @@ def settle(case: Case, windows: Sequence[Window]) -> State:
         np.zeros(len(case.events), np.int64),
     )
     for window, rows, change in claims(case, windows):
-        side = case.copied if window.copies else case
+        side = side_of(case, window)
         np.subtract.at(left, side.code[rows], change)
         if not window.copies:
             error[rows] += change
@@ -107,7 +118,7 @@ def claims(case: Case, windows: Sequence[Window]) -> Iterator[tuple[Window, Ints
     """
     hidden = np.zeros(len(case.events), bool)
     for window in sorted(windows, key=lambda w: w.cause is not MISSED):
-        side, (_, up, down, _) = case.copied if window.copies else case, window.cause
+        side, (_, up, down, _) = side_of(case, window), window.cause
         rows = rows_of(side, window)
         if not window.copies:
             rows = rows[~hidden[rows]]
@@ -225,6 +236,7 @@ def joined(found: Sequence[Window]) -> list[Window]:
                     other.fixed + window.fixed,
                     other.broken + window.broken,
                     other.bits + window.bits,
+                    max(other.rest, window.rest),
                 )
                 break
         else:

@@ -64,6 +64,9 @@ class Settings:
         False, "go on where part of the log is missing; no key is then called matched"
     )
     timeout: float = _is(60.0, "seconds without progress after which the read gives up")
+    max_decompressed_mib: int = _is(
+        1024, "MiB that the record batches of one fetch may decompress to; more is an error"
+    )
     id_field: str = _is(
         "id", "payload field that names an event; a dot reaches inside, as in meta.id"
     )
@@ -203,6 +206,7 @@ class Settings:
             "partitions": partitions or None,
             "allow_incomplete": self.allow_incomplete,
             "timeout": self.timeout,
+            "max_decompressed_mib": self.max_decompressed_mib,
         }
 
     @property

@@ -9,6 +9,7 @@ from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka.batches import CRC_FROM, HEADER, Batch, Fetch
 from recovery_kit.kafka.codecs import Packed, decompress
 from recovery_kit.kernels import address, load
+from recovery_kit.payload.messages import HEADER as A_HEADER
 from recovery_kit.payload.messages import Headers, Messages
 
 _LEAST = 7
@@ -80,6 +81,11 @@ def check_crc(fetch: Fetch, batch: Batch) -> None:
 def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
     rows = np.empty((16, 4), np.int64)
     while (count := load().headers(address(buffer), at, end, address(rows), len(rows))) > len(rows):
+        require(
+            A_HEADER * count,
+            f"{where}: one record with {count:,} headers",
+            instead="Read around it with since and until as offsets",
+        )
         rows = np.empty((count, 4), np.int64)
     if count < 0:
         raise CorruptLog(f"{where}: the record's headers cannot be taken apart")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from recovery_kit._room import EVERY, Room, gigabytes, room
 from recovery_kit.errors import LogTooLarge
+from recovery_kit.payload.messages import apart
 
 if TYPE_CHECKING:
     from recovery_kit.payload.messages import Read
@@ -17,9 +18,6 @@ AFTER = 1.3
 
 Dedup and totals take 0.2, at their peak less what the process held before, of 10.3 million events
 of 113 bytes; `Dedup.unique`, which a run directory and charts ask for, is a copy."""
-
-ROW = 600
-"""Bytes that a reject or a tombstone takes, as Python objects, besides its value."""
 
 SAMPLE = 0.05
 """Nothing is said of the whole before what was kept has this share of what there is room for."""
@@ -32,10 +30,8 @@ them together.
 
 def size(read: Read) -> int:
     """Bytes that what became of some messages takes."""
-    apart = read.rejects + read.tombstones
-    values = sum(len(value) for row in read.rejects if isinstance(value := row["value"], bytes))
     taken: int = read.events.get_total_buffer_size()
-    return taken + ROW * len(apart) + values
+    return taken + sum(map(apart, read.rejects)) + sum(map(apart, read.tombstones))
 
 
 class Part(NamedTuple):

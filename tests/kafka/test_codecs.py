@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
+from kafka.record.util import encode_varint
 
 import recovery_kit as rk
 from recovery_kit.errors import CorruptLog, LogTooLarge, ParameterError
@@ -213,3 +214,83 @@ def test_what_may_be_decompressed_is_a_parameter_and_the_same_everywhere(broker:
             rk.replay(**settings.source | {"max_decompressed_mib": none})
     usual = inspect.signature(rk.replay).parameters["max_decompressed_mib"].default
     assert usual == settings.max_decompressed_mib == MOST // MIB
+
+
+HEADERS = """
+import resource, sys
+import psutil
+from recovery_kit.errors import LogTooLarge
+from recovery_kit.kernels import load
+from recovery_kit.payload.reader import Reader
+from recovery_kit.schema import EventSchema
+from recovery_kit.sources.span import Tally
+from tests.kafka import test_codecs as t
+
+load()
+records, headers = map(int, sys.argv[1:])
+reader = Reader(EventSchema())
+reader.read(t.read(t.fetch(t.sealed(t.of_headers(1, 1))), Tally(0), 1))
+fetch = t.fetch(t.of_headers(records, headers))
+limit = psutil.Process().memory_info().vms + (600 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    reader.read(t.read(fetch, Tally(0), records))
+except LogTooLarge as error:
+    print(error)
+"""
+
+
+def of_headers(records: int, headers: int) -> bytearray:
+    """A batch of tombstones with empty headers, of two bytes each."""
+
+    def varint(value: int) -> bytes:
+        data = bytearray()
+        encode_varint(value, data.append)
+        return bytes(data)
+
+    body = b""
+    for offset in range(records):
+        head = b"\0\0" + varint(offset) + b"\1\1" + varint(headers)
+        body += varint(len(head) + 2 * headers) + head + b"\0\1" * headers
+    data = holding(packed(body, ZSTD), ZSTD, offset=0)
+    struct.pack_into(">i", data, 23, records - 1)
+    struct.pack_into(">i", data, 57, records)
+    return sealed(data)
+
+
+@pytest.mark.parametrize(
+    ("records", "headers", "said"),
+    [
+        (1, 20_000_000, "t-0 at offset 0: one record with 20,000,000 headers takes 8.00 GB more"),
+        (
+            400,
+            20_000,
+            r"t-0: to go on from offset \d+, where rejects and tombstones are many, take",
+        ),
+    ],
+)
+def test_headers_that_are_a_bomb_as_objects(records: int, headers: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HEADERS, str(records), str(headers)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert not done.returncode, done.stderr
+    assert re.match(said, done.stdout), done.stdout
+
+
+def test_a_batch_cannot_claim_more_records_than_its_bytes_hold() -> None:
+    """Each would take 64 bytes of columns."""
+    least = bytes([12, 0, 0, 0, 1, 1, 0])
+    data = holding(packed(least + bytes(7 * 1000), ZSTD), ZSTD)
+    struct.pack_into(">i", data, 23, 2**31 - 1)
+    for claimed in (1002, 2**31 - 1):
+        struct.pack_into(">i", data, 57, claimed)
+        with pytest.raises(
+            CorruptLog,
+            match=f"says that it holds {claimed:,} records, which its 7,007 bytes cannot",
+        ):
+            read(fetch(sealed(data)), Tally(7), 9)
+    only = holding(packed(least, ZSTD), ZSTD)
+    assert len(read(fetch(only), Tally(7), 8) or ()) == 1

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from kafka import KafkaProducer
 
 from recovery_kit._room import EVERY, Room
 from recovery_kit.errors import LogTooLarge
+from recovery_kit.payload.messages import HEADER, ROW, Headers
 from recovery_kit.payload.reader import Reader
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.memory import (
     AFTER,
-    ROW,
     SAMPLE,
     Part,
     Watch,
@@ -169,6 +170,14 @@ def test_size_counts_rejects_with_their_bytes() -> None:
     assert len(read.rejects) == 1000
     least = 1000 * (ROW + len(values[0] or b""))
     assert least <= size(read) <= least + 1000
+
+
+def test_size_counts_keys_and_headers() -> None:
+    headers: Headers = [("né", b"12345"), ("", None)]
+    for value in (None, b"[]"):
+        one = replace(pack([value], [b"k" * 100]), headers=lambda _: headers)
+        found = size(Reader(EventSchema()).read(one))
+        assert ROW + 2 * HEADER + 107 <= found <= ROW + 2 * HEADER + 107 + 50
 
 
 def test_size_counts_tombstones() -> None:

@@ -82,7 +82,7 @@ def _left(group: Path, limit: str, use: str, idle: str) -> int | None:
     return None if most == "max" else int(most) - used + int(stat.get(idle, 0))
 
 
-def require(count: int, what: str, *, instead: str) -> None:
+def require(count: int, what: str, *, instead: str = "") -> None:
     """Ask for room for so many bytes more.
 
     Parameters
@@ -91,7 +91,8 @@ def require(count: int, what: str, *, instead: str) -> None:
     what : str
         What takes them, as the beginning of a sentence that says so.
     instead : str
-        How to go on where there is no such room: the end of a sentence that begins with a verb.
+        How to go on where there is no such room, other than with more memory: the beginning of a
+        sentence.
 
     Raises
     ------
@@ -99,9 +100,10 @@ def require(count: int, what: str, *, instead: str) -> None:
         There is none.
     """
     if count >= EVERY and count > (found := room()).free:
+        way = f"{instead}, or use" if instead else "Use"
         raise LogTooLarge(
             f"{what} takes {gigabytes(count)} more, and there are {gigabytes(found.free)}: "
-            f"{found.limit}. {instead}, or use a machine with more memory"
+            f"{found.limit}. {way} a machine with more memory"
         )
 
 

@@ -18,10 +18,15 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
+from recovery_kit._room import EVERY, gigabytes, require
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 
 _KINDS = ".csv, .parquet, .jsonl or .ndjson"
+_AS_TABLE = 3
+"""Times as large as a file's text, at least: the text again, in one piece and decoded, and its
+columns.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def load(source: Any, wanted: set[str], *, what: str) -> Source:
     ------
     TableError
         When there is no such file, or it cannot be taken apart.
+    LogTooLarge
+        When it holds more than there is memory for.
     """
     if isinstance(source, str | Path):
         return _file(str(source), wanted, what)
@@ -103,7 +110,7 @@ def _file(source: str, wanted: set[str], what: str) -> Source:
         if kind[1].lower() == "parquet":
             return _parquet(filesystem, path, wanted, called)
         with filesystem.open_input_stream(path) as stream:  # takes .gz apart by itself
-            raw = stream.read()
+            raw = _whole(stream, called)
     except FileNotFoundError:
         raise TableError(f"{called}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
@@ -137,6 +144,16 @@ def _parquet(filesystem: Any, path: str, wanted: set[str], called: str) -> Sourc
     found = dataset.dataset(path, filesystem=filesystem, format="parquet")
     names = found.schema.names
     return Source(found.to_table(columns=[name for name in names if name in wanted]), names, called)
+
+
+def _whole(stream: Any, called: str) -> bytes:
+    """All that a stream holds: read piece by piece, for a small file may hold more than memory."""
+    pieces, size = [], 0
+    while piece := stream.read(EVERY):
+        pieces.append(piece)
+        size += len(piece)
+        require(_AS_TABLE * size, f"{called}: a table of the {gigabytes(size)} read so far")
+    return b"".join(pieces)
 
 
 def _text(raw: bytes, called: str) -> str:

@@ -27,6 +27,8 @@ _AS_TABLE = 3
 """Times as large as a file's text, at least: the text again, in one piece and decoded, and its
 columns.
 """
+_ROWS = 4096
+"""Rows of a Parquet file to decode at a time, where it is only to be seen how large it is."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,28 @@ def _parquet(filesystem: Any, path: str, wanted: set[str], called: str) -> Sourc
 
     found = dataset.dataset(path, filesystem=filesystem, format="parquet")
     names = found.schema.names
-    return Source(found.to_table(columns=[name for name in names if name in wanted]), names, called)
+    here = [name for name in names if name in wanted]
+    size = asked = 0
+    for fragment in found.get_fragments() if here else ():
+        with filesystem.open_input_file(fragment.path) as file:
+            for taken in _decoded(file, here):
+                size += taken
+                if size >= asked + EVERY:
+                    asked = size
+                    require(size, f"{called}: a table of what was found in it so far")
+    return Source(found.to_table(columns=here), names, called)
+
+
+def _decoded(file: Any, columns: list[str]) -> Iterator[int]:
+    """Bytes that each few rows of a Parquet file take.
+
+    Its own numbers do not tell: what stands once in a dictionary may stand in every row.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(_ROWS, columns=columns):
+            yield batch.nbytes
 
 
 def _whole(stream: Any, called: str) -> bytes:

@@ -41,6 +41,17 @@ def shorten(text: object, width: int = 60) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
+def told(value: object) -> str:
+    """A value as Python writes it, cut short at every depth: one of few bytes may hold itself a
+    billion times over, as YAML's aliases make it.
+    """
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 200, 200
+    return short.repr(value)
+
+
 def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a
     dash.

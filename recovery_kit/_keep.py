@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from recovery_kit.errors import RunError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST_JSON = 256 << 20
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -60,11 +63,25 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=1, default=plain, ensure_ascii=False) + "\n")
 
 
+def read_at_most(path: Path, most: int = 16 << 20) -> bytes:
+    """A file's bytes; one of more than ``most``, or that does not end, is an OSError."""
+    with path.open("rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20:,} MiB")
+    return found
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote; a file that holds something else is a RunError."""
+    if path.stat().st_size > _MOST_JSON:
+        raise RunError(
+            f"{path} is larger than {_MOST_JSON >> 20:,} MiB: no run writes that there. Remove it "
+            "and run again"
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON: {error}. Remove it and run again") from None
     if not isinstance(found, dict):
         raise RunError(f"{path} does not hold what a run writes there. Remove it and run again")

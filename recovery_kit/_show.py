@@ -54,6 +54,17 @@ def quoted(key: object, width: int = 60, *, always: bool = False) -> str:
     return f"'{shown}'" if always or odd or not text else shown
 
 
+def told(value: object) -> str:
+    """A value as Python writes it, cut short at every depth: one of few bytes may hold itself a
+    billion times over, as YAML's aliases make it.
+    """
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 200, 200
+    return short.repr(value)
+
+
 def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a
     dash.

@@ -162,7 +162,7 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
     for path in given.file:
         try:
             found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise ParameterError(f"{path} cannot be read as YAML: {error}") from None
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise ParameterError(

@@ -8,7 +8,7 @@
     ├── KafkaError            2  the cluster: cannot connect, no such topic or partition, not
       authorised
     ├── CorruptLog            2  a record batch fails its CRC or cannot be taken apart
-    ├── LogTooLarge           2  what was asked for does not fit in memory
+    ├── LogTooLarge           2  what was asked for does not fit in memory, or a batch is a bomb
     ├── IncompleteReplay      3  part of the log could not be read; carries the coverage
     ├── ConflictError         2  one event id with two contents, and on_conflict="raise"
     ├── AmountError           2  a sum or difference that exact decimals cannot hold
@@ -64,7 +64,10 @@ class CorruptLog(RecoveryKitError):  # noqa: N818  (named for what was found, as
 
 
 class LogTooLarge(RecoveryKitError, MemoryError):  # noqa: N818
-    """What was asked for does not fit in memory; says how much it is, and what would fit."""
+    """What was asked for does not fit in memory, or in the bounds that were set.
+
+    Says how much it is, and what would fit.
+    """
 
 
 class IncompleteReplay(RecoveryKitError):  # noqa: N818

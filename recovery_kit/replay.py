@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from recovery_kit import _show, kernels
 from recovery_kit._loading import ahead, loading
+from recovery_kit.errors import ParameterError
 from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources import memory
@@ -141,6 +142,7 @@ def replay(
     partitions: list[int] | None = None,
     allow_incomplete: bool = False,
     timeout: float = 60.0,
+    max_decompressed_mib: int = 1024,
     progress: bool = True,
 ) -> Replay:
     """Read a log from its start, or a window of it, into columns.
@@ -170,6 +172,9 @@ def replay(
         Return what could be read, with its verdict, where `IncompleteReplay` would be raised.
     timeout : float
         Seconds without progress after which the read gives up.
+    max_decompressed_mib : int
+        MiB that the record batches of one fetch may decompress to: more is taken to be a bomb. A
+        fetch is 4 MiB at most, as it comes, or else one batch.
     progress : bool
         Tell on standard error how far a long read has come, every few seconds.
 
@@ -183,14 +188,19 @@ def replay(
         Cannot connect, no such topic or partition, not authorised, the log was cut shorter or the
         topic made anew.
     ParameterError
-        A time without a zone, an offset behind the end.
+        A time without a zone, an offset behind the end, no room for any batch.
     CorruptLog
         A record batch fails its CRC or cannot be taken apart.
     LogTooLarge
-        What was asked for, with the steps after it, would not fit in memory.
+        What was asked for, with the steps after it, would not fit in memory; or a batch
+        decompresses to more than ``max_decompressed_mib``.
     IncompleteReplay
         The verdict is not "complete" and ``allow_incomplete`` is false.
     """
+    if max_decompressed_mib < 1:
+        raise ParameterError(
+            f"max_decompressed_mib is {max_decompressed_mib}; expected 1 or more, such as 1024"
+        )
     with loading():
         from recovery_kit.kafka.source import opened
 
@@ -204,6 +214,7 @@ def replay(
         client_config=client_config,
         partitions=partitions,
         timeout=timeout,
+        most=max_decompressed_mib << 20,
         tell=tell,
     ) as source:
         return replayed(

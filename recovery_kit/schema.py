@@ -5,13 +5,14 @@ total.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
 import pyarrow as pa
 
+from recovery_kit._show import told
 from recovery_kit.errors import SchemaError
 
 DIGITS = 28
@@ -212,17 +213,19 @@ def _path(role: str, name: str) -> tuple[str, ...]:
 def _factor(name: str, factor: object) -> Decimal:
     if isinstance(factor, bool | float):
         raise SchemaError(
-            f"the effect of {name!r} is {factor!r}; give a whole number or a decimal in quotes, "
-            "such as '-1'"
+            f"the effect of {name!r} is {told(factor)}; give a whole number or a decimal in "
+            "quotes, such as '-1'"
         )
     try:
-        exact = Decimal(str(factor))
+        # A list or mapping may be endless as text, see `told`.
+        plain = isinstance(factor, str) or not isinstance(factor, Container)
+        exact = Decimal(str(factor) if plain else "NaN")
     except InvalidOperation:
         exact = Decimal("NaN")
     if not exact.is_finite() or abs(exact) >= 10**9 or exact != round(exact, 9):
         raise SchemaError(
-            f"the effect of {name!r} is {factor!r}; expected a number below 10**9 with at most 9 "
-            "decimals"
+            f"the effect of {name!r} is {told(factor)}; expected a number below 10**9 with at "
+            "most 9 decimals"
         )
     return exact
 

@@ -88,6 +88,15 @@ def test_errors_are_one_line_and_exit_code_2(
     assert "Traceback" not in told
 
 
+def test_a_file_of_parameters_that_is_nested_without_an_end_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep = tmp_path / "deep.yaml"
+    deep.write_text("topic: " + "[" * 5_000)
+    assert cli.main(["run", "-f", str(deep)]) == 2
+    assert "deep.yaml cannot be read as YAML" in capsys.readouterr().err
+
+
 def test_a_log_collector_reads_one_line_and_prometheus_a_file(
     broker: Kafka, tmp_path: Path
 ) -> None:

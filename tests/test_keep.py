@@ -111,3 +111,14 @@ def test_who_writes_files_whole_waits_for_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_json_that_no_run_wrote_is_told_and_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    with pytest.raises(RunError, match=r"manifest.json is larger than 256 MiB: no run writes that"):
+        read_json(path)
+    path.write_text("[" * 1_000_000)
+    with pytest.raises(RunError, match=r"manifest.json is not JSON: .*Remove it and run again"):
+        read_json(path)

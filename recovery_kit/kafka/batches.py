@@ -13,6 +13,10 @@ _LEAST = struct.Struct(">qiib")  # as far as the magic byte, which all formats s
 _LEGACY = struct.Struct(">qiIbbq")  # of formats v0 and v1; v0 has no time at the end
 CRC_FROM = 21
 """Where in a batch its CRC begins to cover it."""
+MOST = 1 << 30
+"""Bytes that the batches of one fetch may decompress to: a thousand times the largest batch that a
+broker takes by default, and hundreds of times a fetch.
+"""
 
 
 class Batch(NamedTuple):
@@ -115,6 +119,7 @@ class Fetch:
     records : whole record batches, the last perhaps cut short
     batches : their headers; all of format v2, or none
     aborted : (first offset, producer id) of the aborted transactions among them
+    most : bytes that its batches may decompress to, together
     """
 
     topic: str
@@ -123,6 +128,7 @@ class Fetch:
     records: memoryview
     batches: list[Batch]
     aborted: list[tuple[int, int]] = field(default_factory=list)
+    most: int = MOST
 
     def __str__(self) -> str:
         return f"{self.topic}-{self.partition}"

@@ -142,7 +142,8 @@ def _look(
     cut = window(source["since"], source["until"], source["topic"])
     small = {"max_partition_fetch_bytes": 1 << 18}
     options = (source["bootstrap_servers"], source["client_config"])
-    with wire.connected(*options, timeout=timeout, more=small) as consumer:
+    most = source["max_decompressed_mib"] << 20
+    with wire.connected(*options, timeout=timeout, most=most, more=small) as consumer:
         found = log.find(consumer, source["topic"], source["partitions"], timeout)
         places = [
             TopicPartition(t, p)

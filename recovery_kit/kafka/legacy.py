@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka.batches import Batch, Fetch
-from recovery_kit.kafka.codecs import decompress
+from recovery_kit.kafka.codecs import Packed, decompress
 from recovery_kit.payload.messages import Messages
 
 _HEADER = struct.Struct(">qiIbb")
@@ -28,22 +29,26 @@ Record = tuple[int, int, memoryview | None, memoryview | None]
 
 def read_legacy(fetch: Fetch, batches: list[Batch]) -> Messages:
     """Read batches of the formats v0 and v1; raises CorruptLog where they are damaged."""
-    data = bytearray()
-    rows = []
+    data, rows, taken = bytearray(), array("q"), 0
     for batch in batches:
         try:
-            records = _records(fetch, batch)
+            outer = _record(fetch, fetch.records[batch.start : batch.end])
+            records: Iterable[Record] = [outer]
+            if batch.codec:
+                inner = _decompressed(fetch, batch, outer, taken)
+                taken += len(inner)
+                records = _inner(fetch, batch, outer, inner)
+            for offset, time, *parts in records:
+                row = [offset, time]
+                for part in parts:
+                    row += [len(data), -1 if part is None else len(part)]
+                    data += part or b""
+                rows.extend(row)
         except struct.error:
             raise CorruptLog(
                 f"{fetch}: the message at offset {batch.base_offset} cannot be taken apart"
             ) from None
-        for offset, time, *parts in records:
-            row = [offset, time]
-            for part in parts:
-                row += [len(data), -1 if part is None else len(part)]
-                data += part or b""
-            rows.append(row)
-    table = np.array(rows, np.int64).reshape(-1, 6)
+    table = np.frombuffer(rows, np.int64).reshape(-1, 6)
     if (np.diff(table[:, 0]) <= 0).any():
         raise CorruptLog(
             f"{fetch}: the offsets of the messages behind {batches[0].base_offset} do not ascend"
@@ -58,23 +63,31 @@ def read_legacy(fetch: Fetch, batches: list[Batch]) -> Messages:
     )  # fmt: skip
 
 
-def _records(fetch: Fetch, batch: Batch) -> list[Record]:
-    offset, time, key, value = _record(fetch, fetch.records[batch.start : batch.end])
-    if not batch.codec:
-        return [(offset, time, key, value)]
+def _decompressed(fetch: Fetch, batch: Batch, outer: Record, taken: int) -> memoryview:
+    value = outer[3]
     if value is None:
         raise struct.error
     if batch.magic == 0 and batch.codec == _LZ4:
         value = _mended(value)
-    data = decompress(value, batch.codec, f"{fetch}: the message at offset {batch.base_offset}")
-    inner = list(_messages(fetch, memoryview(data)))
-    if not inner:
+    what = f"{fetch}: the message at offset {batch.base_offset}"
+    data, _ = decompress([Packed(value, batch.codec, what)], fetch.most, taken=taken)
+    return data.data
+
+
+def _inner(fetch: Fetch, batch: Batch, outer: Record, data: memoryview) -> Iterator[Record]:
+    """The messages within a message, one by one: as objects they would take many times as much."""
+    ahead = -1
+    for message in _messages(data):
+        ahead = _HEADER.unpack_from(message)[0]
+    if not len(data):
         raise struct.error
-    base = offset - inner[-1][0] if batch.magic else 0
-    return [(base + o, t if batch.all_at < 0 else batch.all_at, k, v) for o, t, k, v in inner]
+    base = outer[0] - ahead if batch.magic else 0
+    for message in _messages(data):
+        offset, time, key, value = _record(fetch, message)
+        yield base + offset, time if batch.all_at < 0 else batch.all_at, key, value
 
 
-def _messages(fetch: Fetch, data: memoryview) -> Iterator[Record]:
+def _messages(data: memoryview) -> Iterator[memoryview]:
     at = 0
     while at < len(data):
         (size,) = struct.unpack_from(">i", data, at + 8)
@@ -83,7 +96,7 @@ def _messages(fetch: Fetch, data: memoryview) -> Iterator[Record]:
             size < 14 or end > len(data) or data[at + 17] & 7
         ):  # one inside another is not compressed again
             raise struct.error
-        yield _record(fetch, data[at:end])
+        yield data[at:end]
         at = end
 
 
@@ -117,12 +130,12 @@ def _mended(frame: memoryview) -> memoryview:
     """
     import cramjam
 
-    data = bytearray(frame)
+    data, little = bytearray(frame), bytearray(1)  # the header alone is of interest
     at = 14 if len(data) > 4 and data[4] & 8 else 6
     for guess in range(256):
         data[at : at + 1] = bytes([guess])
         try:
-            cramjam.lz4.decompress(bytes(data))
+            cramjam.lz4.decompress_into(bytes(data), little)
             break
         except cramjam.DecompressionError as error:
             if "header" not in str(error):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
+from recovery_kit._room import require
 from recovery_kit.errors import CorruptLog
 from recovery_kit.kafka.batches import CRC_FROM, HEADER, Batch, Fetch
-from recovery_kit.kafka.codecs import decompress
+from recovery_kit.kafka.codecs import Packed, decompress
 from recovery_kit.kernels import address, load
+from recovery_kit.payload.messages import HEADER as A_HEADER
 from recovery_kit.payload.messages import Headers, Messages
+
+_LEAST = 7
+"""Bytes of a record that holds nothing: its length and the six parts of one byte each."""
 
 
 def decode(fetch: Fetch, batches: list[Batch]) -> Messages:
@@ -22,12 +25,21 @@ def decode(fetch: Fetch, batches: list[Batch]) -> Messages:
         (b.base_offset, b.last_offset, b.first_timestamp, b.all_at, b.records) for b in batches
     )
     table = np.array([(*span, *fact) for span, fact in zip(spans, facts, strict=True)], np.int64)
-    counts = table[:, 6]
-    n = int(counts.sum())
-    if counts.min() < 0 or n > len(buffer):
+    counts, sizes = table[:, 6], table[:, 1] - table[:, 0]
+    wrong = (counts < 0) | (counts > sizes // _LEAST)
+    if wrong.any():
+        i = int(wrong.argmax())
+        b = batches[i]
         raise CorruptLog(
-            f"{fetch}: the record batches from offset {batches[0].base_offset} on claim {n} records"
+            f"{fetch}: the record batch at offsets {b.base_offset} to {b.last_offset} says that it "
+            f"holds {b.records:,} records, which its {sizes[i]:,} bytes cannot"
         )
+    n = int(counts.sum())
+    require(
+        8 * 8 * n,
+        f"{fetch}: the messages from offset {batches[0].base_offset} on, {n:,} of one fetch,",
+        instead="Read fewer partitions at a time (partitions)",
+    )
     columns = np.empty((8, n), np.int64)
     bad = load().decode(address(buffer), address(table), len(table), address(columns), n)
     if bad >= 0:
@@ -69,6 +81,11 @@ def check_crc(fetch: Fetch, batch: Batch) -> None:
 def _headers(buffer: np.ndarray, at: int, end: int, where: str) -> Headers:
     rows = np.empty((16, 4), np.int64)
     while (count := load().headers(address(buffer), at, end, address(rows), len(rows))) > len(rows):
+        require(
+            A_HEADER * count,
+            f"{where}: one record with {count:,} headers",
+            instead="Read around it with since and until as offsets",
+        )
         rows = np.empty((count, 4), np.int64)
     if count < 0:
         raise CorruptLog(f"{where}: the record's headers cannot be taken apart")
@@ -89,11 +106,11 @@ def _bodies(fetch: Fetch, batches: list[Batch]) -> tuple[np.ndarray, list[tuple[
     places = [(b.start + HEADER.size, b.end) for b in batches]
     if not any(b.codec for b in batches):
         return np.frombuffer(fetch.records, np.uint8), places
-    parts = [
-        decompress(
+    packed = [
+        Packed(
             fetch.records[at:end], b.codec, f"{fetch}: the record batch at offset {b.base_offset}"
         )
         for b, (at, end) in zip(batches, places, strict=True)
     ]
-    ends = list(itertools.accumulate(map(len, parts)))
-    return np.frombuffer(b"".join(parts), np.uint8), list(zip([0, *ends], ends, strict=False))
+    buffer, ends = decompress(packed, fetch.most)
+    return buffer, list(zip([0, *ends], ends, strict=False))

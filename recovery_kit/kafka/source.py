@@ -79,6 +79,7 @@ def opened(
     client_config: str | Path | None,
     partitions: list[int] | None,
     timeout: float,
+    most: int,
     tell: Progress,
 ) -> Iterator[Topics]:
     """Connect, and capture the bounds of some topics' partitions, once.
@@ -91,6 +92,8 @@ def opened(
         still held.
     bootstrap_servers, client_config, partitions, timeout
         As for `recovery_kit.replay`.
+    most : int
+        Bytes that the batches of one fetch may decompress to.
     tell : Progress
         Told what is waited for, and what is worth saying at once.
 
@@ -101,7 +104,7 @@ def opened(
     ParameterError
         The window names a partition that there is not, or offsets that cannot be read.
     """
-    with wire.connected(bootstrap_servers, client_config, timeout=timeout) as consumer:
+    with wire.connected(bootstrap_servers, client_config, timeout=timeout, most=most) as consumer:
         found = log.find(consumer, topics, partitions, timeout)
         for t, p in (*cut.since_offsets, *cut.until_offsets):
             if p not in found[t].partitions:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +32,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
 
 from recovery_kit.errors import KafkaError
-from recovery_kit.kafka.batches import Fetch, split
+from recovery_kit.kafka.batches import MOST, Fetch, split
 from recovery_kit.kafka.client.connection import client_options, explain_failure, require_connection
 from recovery_kit.kafka.receive import in_place
 from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
@@ -60,7 +61,15 @@ class _Undecoded:
     "record".
     """
 
-    def __init__(self, fetch_offset: int, tp: TopicPartition, records: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        fetch_offset: int,
+        tp: TopicPartition,
+        records: Any,
+        *,
+        most: int = MOST,
+        **options: Any,
+    ) -> None:
         self.fetch_offset = self.next_fetch_offset = fetch_offset
         self.topic_partition = tp
         self.leader_epoch = -1
@@ -69,7 +78,7 @@ class _Undecoded:
         self._aborted = [
             (t.first_offset, t.producer_id) for t in options.get("aborted_transactions") or []
         ]
-        self._on_drain = options["on_drain"]
+        self._on_drain, self._most = options["on_drain"], most
         self._whole = False
 
     def __bool__(self) -> bool:
@@ -92,6 +101,7 @@ class _Undecoded:
                     self._records,
                     batches,
                     self._aborted,
+                    self._most,
                 )
             )
             self.next_fetch_offset = batches[-1].last_offset + 1
@@ -106,10 +116,10 @@ class _Undecoded:
 
 
 def open_consumer(
-    options: dict[str, object], *, committed: bool = True, timeout: float = 30.0
+    options: dict[str, object], *, committed: bool = True, timeout: float = 30.0, most: int = MOST
 ) -> KafkaConsumer:
     """A consumer that belongs to no group, commits nothing, creates nothing, and hands on undecoded
-    fetches.
+    fetches, each to decompress to ``most`` bytes at most.
 
     Raises whatever kafka-python raises when it cannot bootstrap within ``timeout`` seconds.
     """
@@ -126,7 +136,7 @@ def open_consumer(
         for one in clients:  # kafka-python 3.0.12 leaves its thread running
             one.close()
         raise
-    consumer._fetcher.PartitionRecords = _Undecoded
+    consumer._fetcher.PartitionRecords = partial(_Undecoded, most=most)
     # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
     consumer._cluster.config["allow_auto_create_topics"] = False
     return consumer
@@ -159,18 +169,19 @@ def connected(
     client_config: str | Path | None,
     *,
     timeout: float,
+    most: int = MOST,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[KafkaConsumer]:
     """A consumer for the length of a with block.
 
     A cluster that cannot be reached, then or later, is a KafkaError.
 
-    ``more`` are settings of kafka-python that take precedence.
+    ``most`` as for `open_consumer`; ``more`` are settings of kafka-python that take precedence.
     """
     options = client_options(bootstrap_servers, client_config)
     require_connection(options, min(timeout, 10.0))
     try:
-        consumer = open_consumer({**options, **more}, timeout=min(timeout, 10.0))
+        consumer = open_consumer({**options, **more}, timeout=min(timeout, 10.0), most=most)
         try:
             yield consumer
         finally:

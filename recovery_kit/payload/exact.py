@@ -22,7 +22,9 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?",
     flags=re.ASCII,
 )
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', flags=re.DOTALL)
+# Possessive, and closed or not: the end of one that has none is not looked for again from each
+# quote in it, and no way back through it is kept.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', flags=re.DOTALL)
 _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {dict: "an object", list: "an array", bool: "true or false", type(None): "null"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -134,6 +134,19 @@ class Messages:
 
     def _bytes(self, at: int, length: int) -> bytes | None:
         return None if length < 0 else self.buffer[at : at + length].tobytes()
+
+
+ROW, HEADER = 600, 400
+"""Bytes that a reject or a tombstone takes, and each of its headers, as Python objects, besides
+what they hold.
+"""
+
+
+def apart(row: dict[str, Any]) -> int:
+    """Bytes that a reject or a tombstone takes."""
+    held = [row["key"], row.get("value"), *(header["value"] for header in row["headers"])]
+    names = sum(len(header["name"]) for header in row["headers"])
+    return ROW + HEADER * len(row["headers"]) + names + sum(len(part or b"") for part in held)
 
 
 class Read(NamedTuple):

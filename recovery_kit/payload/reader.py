@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from recovery_kit._room import EVERY, require
 from recovery_kit.kernels import address, load
 from recovery_kit.kernels import layout as at
 from recovery_kit.payload.exact import Reject, Row, read_message
-from recovery_kit.payload.messages import Ints, Messages, Read
+from recovery_kit.payload.messages import Ints, Messages, Read, apart
 from recovery_kit.schema import TIME_UNITS, EventSchema
 from recovery_kit.tables.arrow import column, texts
 
@@ -91,17 +92,19 @@ class Reader:
         columns = self._make_room(
             state, n, int(np.maximum(m.value_len, 0).sum()), int(np.maximum(m.key_len, 0).sum())
         )
-        rejects, tombstones = [], []
+        rejects, tombstones, taken = list[dict[str, object]](), list[dict[str, object]](), 0
         while why := kernels.scan(address(state)):
             i = int(state[at.NEXT])
             state[at.NEXT] += 1
             if why == at.TOMBSTONE:
                 tombstones.append(_place(m, i))
+                taken = _room_for(tombstones[-1], taken)
                 continue
             try:
                 row = read_message(m.value(i) or b"", m.key(i), int(m.time[i]), self.schema)
             except Reject as reason:
                 rejects.append(_place(m, i) | {"reason": str(reason), "value": m.value(i)})
+                taken = _room_for(rejects[-1], taken)
                 continue
             _add(kernels, state, i, row, columns)
         first = int(state[at.FIRST_TIME]) if state[at.ANY] else None
@@ -201,6 +204,22 @@ def _place(messages: Messages, i: int) -> dict[str, object]:
         "key": messages.key(i),
         "headers": [{"name": name, "value": value} for name, value in messages.headers(i)],
     }
+
+
+def _room_for(row: dict[str, object], taken: int) -> int:
+    """Bytes taken since the last look, with this row; looks again, every so often, whether there is
+    room for as many more.
+    """
+    taken += apart(row)
+    if taken < EVERY:
+        return taken
+    require(
+        taken,
+        f"{row['topic']}-{row['partition']}: to go on from offset {row['offset']}, where rejects "
+        "and tombstones are many,",
+        instead="Read a shorter window (since and until as offsets)",
+    )
+    return 0
 
 
 def _add(kernels: Any, state: Ints, i: int, row: Row, columns: dict[int, np.ndarray]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from recovery_kit._keep import write_whole
-from recovery_kit.errors import IdentityError, ParameterError, TableError, did_you_mean
+from recovery_kit.errors import IdentityError, LogTooLarge, ParameterError, TableError, did_you_mean
 from recovery_kit.tables.arrow import to_pandas
 
 if TYPE_CHECKING:
@@ -174,7 +174,9 @@ def table_without_names(read: Callable[[], pa.Table], what: str, given: Pseudony
         table = read()
     except Exception as error:
         told = str(error)
-        if isinstance(error, ParameterError) or told.endswith("there is no such file"):
+        if isinstance(error, ParameterError | LogTooLarge) or told.endswith(
+            "there is no such file"
+        ):
             raise
         where = re.search(r", ((?:line|row) [\d,]+)[,:]", told)
         raise TableError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recovery_kit._show import told
 from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.schema import EventSchema
 from recovery_kit.tables.spelling import rules_of
@@ -66,6 +67,9 @@ class Settings:
         False, "go on where part of the log is missing; no key is then called matched"
     )
     timeout: float = _is(60.0, "seconds without progress after which the read gives up")
+    max_decompressed_mib: int = _is(
+        1024, "MiB that the record batches of one fetch may decompress to; more is an error"
+    )
     id_field: str = _is(
         "id", "payload field that names an event; a dot reaches inside, as in meta.id"
     )
@@ -229,6 +233,7 @@ class Settings:
             "partitions": partitions or None,
             "allow_incomplete": self.allow_incomplete,
             "timeout": self.timeout,
+            "max_decompressed_mib": self.max_decompressed_mib,
         }
 
     @property
@@ -302,7 +307,7 @@ def _checked(name: str, value: object, default: object) -> object:
     if type(value) is not wanted:
         hint = " in quotes" if wanted is str else ""
         raise ParameterError(
-            f"{name} is {value!r}, {_named(type(value))}; expected {_named(wanted)}{hint}"
+            f"{name} is {told(value)}, {_named(type(value))}; expected {_named(wanted)}{hint}"
         )
     return value
 

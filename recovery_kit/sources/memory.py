@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from recovery_kit._room import EVERY, Room, gigabytes, room
 from recovery_kit.errors import LogTooLarge
+from recovery_kit.payload.messages import apart
 
 if TYPE_CHECKING:
     from recovery_kit.payload.messages import Read
@@ -19,12 +19,6 @@ AFTER = 1.3
 Dedup and totals take 0.2, at their peak less what the process held before, of 10.3 million events
 of 113 bytes; `Dedup.unique`, which a run directory and charts ask for, is a copy."""
 
-ROW = 600
-"""Bytes that a reject or a tombstone takes, as Python objects, besides its value."""
-
-EVERY = 32 << 20
-"""Bytes kept between two looks, and before the first."""
-
 SAMPLE = 0.05
 """Nothing is said of the whole before what was kept has this share of what there is room for."""
 
@@ -34,79 +28,10 @@ them together.
 """
 
 
-class Room(NamedTuple):
-    """Bytes that this process may still take, and what sets the limit."""
-
-    free: int
-    limit: str
-
-
-def room() -> Room:
-    """What there is room for: what the machine has, a control group (a container's) allows, or the
-    address space.
-    """
-    import psutil
-
-    found = [
-        Room(psutil.virtual_memory().available, "what this machine has available"),
-        *control_groups(),
-    ]
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if most != resource.RLIM_INFINITY:
-        left = most - psutil.Process().memory_info().vms
-        found.append(Room(left, "what is left of this process's address space (ulimit -v)"))
-    return min(found)
-
-
-# The limit, the use, and what of it the kernel takes back when it must: pages of files that were
-# not used of late.
-_FILES = {
-    "": ("memory.max", "memory.current", "inactive_file"),
-    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
-
-
-def control_groups(
-    own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> Iterator[Room]:
-    """What each control group that this process is in, or that holds such a one, leaves.
-
-    Of version 1 or 2.
-
-    Limits of Linux's cgroups: a container has its own, a scheduler's job too. One without a limit
-    is left out.
-    """
-    for line in own.read_text().splitlines() if own.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        for controller in {*controllers.split(",")} & _FILES.keys():
-            base, names = mounted / controller, _FILES[controller]
-            group = base / path.lstrip("/")
-            for folder in (g for g in (group, *group.parents) if g.is_relative_to(base)):
-                # In a container the path is often the host's, and only the mounted folder itself is
-                # there.
-                if (free := _left(folder, *names)) is not None:
-                    yield Room(
-                        free,
-                        "what the memory limit of its control group (of a container, or a job) "
-                        "leaves",
-                    )
-
-
-def _left(group: Path, limit: str, use: str, idle: str) -> int | None:
-    try:
-        most, used = (group / limit).read_text().strip(), int((group / use).read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except OSError:  # no such group, or no such limit in it
-        return None
-    return None if most == "max" else int(most) - used + int(stat.get(idle, 0))
-
-
 def size(read: Read) -> int:
     """Bytes that what became of some messages takes."""
-    apart = read.rejects + read.tombstones
-    values = sum(len(value) for row in read.rejects if isinstance(value := row["value"], bytes))
     taken: int = read.events.get_total_buffer_size()
-    return taken + ROW * len(apart) + values
+    return taken + sum(map(apart, read.rejects)) + sum(map(apart, read.tombstones))
 
 
 class Part(NamedTuple):
@@ -186,13 +111,9 @@ class Watch:
         fewer = "fewer partitions at a time (partitions), " if len(parts) > 1 else ""
         return (
             f"the log does not fit in memory: {delivered:,} messages were read from {done:,} of "
-            f"{done + ahead:,} offsets, and what is kept of them takes {_bytes(kept)}, "
-            f"{kept / delivered:,.0f} bytes a message; {what} would take {_bytes(need)} more, and "
-            f"there are {_bytes(found.free)}: {found.limit}. Read a shorter window (since and "
-            f"until; totals of a log without its head need opening), {fewer}or use a machine with "
-            "more memory"
+            f"{done + ahead:,} offsets, and what is kept of them takes {gigabytes(kept)}, "
+            f"{kept / delivered:,.0f} bytes a message; {what} would take {gigabytes(need)} more, "
+            f"and there are {gigabytes(found.free)}: {found.limit}. Read a shorter window (since "
+            f"and until; totals of a log without its head need opening), {fewer}or use a machine "
+            "with more memory"
         )
-
-
-def _bytes(count: int) -> str:
-    return f"{max(count, 0) / 1e9:,.2f} GB"

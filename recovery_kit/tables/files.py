@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
+from recovery_kit._room import EVERY, gigabytes, require
 from recovery_kit._show import shorten
 from recovery_kit.errors import TableError
 from recovery_kit.tables import excel, separated
@@ -22,6 +24,12 @@ from recovery_kit.tables.raw import Source
 from recovery_kit.tables.written import Written
 
 _KINDS = ".csv, .tsv, .xlsx, .parquet, .jsonl or .ndjson"
+_AS_TABLE = 3
+"""Times as large as a file's text, at least: the text again, in one piece and decoded, and its
+columns.
+"""
+_ROWS = 4096
+"""Rows of a Parquet file to decode at a time, where it is only to be seen how large it is."""
 
 
 def load(source: Any, wanted: set[str], *, what: str, written: Written) -> Source:
@@ -32,6 +40,8 @@ def load(source: Any, wanted: set[str], *, what: str, written: Written) -> Sourc
     ------
     TableError
         When there is no such file, or it cannot be taken apart.
+    LogTooLarge
+        When it holds more than there is memory for.
     """
     if isinstance(source, str | Path):
         return _file(str(source), wanted, what, written)
@@ -79,7 +89,7 @@ def _file(source: str, wanted: set[str], what: str, written: Written) -> Source:
         if (form := kind[1].lower()) == "parquet":
             return _parquet(filesystem, path, wanted, called)
         with filesystem.open_input_stream(path) as stream:  # takes .gz apart by itself
-            raw = stream.read()
+            raw = _whole(stream, called)
     except FileNotFoundError:
         raise TableError(f"{called}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
@@ -114,7 +124,38 @@ def _parquet(filesystem: Any, path: str, wanted: set[str], called: str) -> Sourc
 
     found = dataset.dataset(path, filesystem=filesystem, format="parquet")
     names = found.schema.names
-    return Source(found.to_table(columns=[name for name in names if name in wanted]), names, called)
+    here = [name for name in names if name in wanted]
+    size = asked = 0
+    for fragment in found.get_fragments() if here else ():
+        with filesystem.open_input_file(fragment.path) as file:
+            for taken in _decoded(file, here):
+                size += taken
+                if size >= asked + EVERY:
+                    asked = size
+                    require(size, f"{called}: a table of what was found in it so far")
+    return Source(found.to_table(columns=here), names, called)
+
+
+def _decoded(file: Any, columns: list[str]) -> Iterator[int]:
+    """Bytes that each few rows of a Parquet file take.
+
+    Its own numbers do not tell: what stands once in a dictionary may stand in every row.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(_ROWS, columns=columns):
+            yield batch.nbytes
+
+
+def _whole(stream: Any, called: str) -> bytes:
+    """All that a stream holds: read piece by piece, for a small file may hold more than memory."""
+    pieces, size = [], 0
+    while piece := stream.read(EVERY):
+        pieces.append(piece)
+        size += len(piece)
+        require(_AS_TABLE * size, f"{called}: a table of the {gigabytes(size)} read so far")
+    return b"".join(pieces)
 
 
 def _text(raw: bytes, called: str) -> str:

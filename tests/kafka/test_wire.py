@@ -104,7 +104,7 @@ def test_append_takes_and_then_goes_on_from_the_next_fetch_offset() -> None:
 
 def test_what_is_used_of_a_consumer_is_there(broker: Kafka) -> None:
     with wire.connected(broker.bootstrap_servers, None, timeout=10) as consumer:
-        assert consumer._fetcher.PartitionRecords is wire._Undecoded
+        assert consumer._fetcher.PartitionRecords.func is wire._Undecoded
         assert (
             consumer._fetcher._isolation_level
             == kafka.protocol.consumer.IsolationLevel.READ_COMMITTED

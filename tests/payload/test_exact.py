@@ -4,6 +4,8 @@ understands.
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -218,3 +220,25 @@ def test_an_effect_may_have_more_decimals_than_a_value_and_not_too_many_digits()
     assert read_message(b'{"id":"e","type":"fee","value":1.01}', None, NOON, schema).effect == -1515
     with pytest.raises(Reject, match="times its factor has more than 28 digits"):
         read_message(b'{"id":"e","type":"big","value":%d}' % 10**20, None, NOON, schema)
+
+
+WITHOUT_AN_END = """
+import resource
+from recovery_kit.payload.exact import Reject, read_message
+from recovery_kit.schema import EventSchema
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+for text in (b'"' + b'\\\\"' * 2_000_000, b'"' + b"\\\\n" * 20_000_000 + b'"', b'"' * 1_000_001):
+    try:
+        read_message(b"[" * 65 + text, None, 0, EventSchema())
+    except Reject as reason:
+        print(reason)
+"""
+
+
+def test_strings_with_many_escapes_or_without_an_end_take_no_hours_and_no_gigabytes() -> None:
+    """The way back through each character was kept, and an end looked for again from each quote."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_AN_END], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["the message is nested deeper than 64 levels"] * 3

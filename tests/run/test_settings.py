@@ -1,5 +1,7 @@
 """Settings: the one table of parameters."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,35 @@ def test_what_is_set_wrongly_is_told_before_the_log_is_read() -> None:
         Settings.of({"csv": {"decimal": ";"}})
     settings = Settings.of({"csv": {"separator": ";", "opening": {"sheet": "Jan"}}})
     assert Settings.of(settings.to_dict(), strict=True) == settings
+
+
+LAUGHS = """
+import resource, sys
+import yaml
+from recovery_kit.errors import RecoveryKitError
+from recovery_kit.run.settings import Settings
+
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+lists = "&a0 [x, x, x, x, x, x, x, x, x, x]"
+for i in range(1, 10):
+    lists += f", &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]"
+for given in ("topic: *a9", "effects: *a9", "effects: {add: *a9}"):
+    values = yaml.safe_load(f"rest: [{lists}]\\n{given}")
+    del values["rest"]
+    try:
+        Settings.of(values, strict=True).schema
+    except RecoveryKitError as error:
+        print(len(str(error)) < 2000, str(error)[:30])
+"""
+
+
+def test_a_value_that_holds_itself_a_billion_times_is_told_shortly() -> None:
+    """As YAML's aliases make one of a few hundred bytes; written out it took hours and all memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", LAUGHS], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == [
+        "True topic is [[[[...], [...], [...",
+        "True effects is [[[[...], [...], [.",
+        "True the effect of 'add' is [[[[...",
+    ]

@@ -8,28 +8,25 @@ import re
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
 
+from recovery_kit._room import EVERY, Room
 from recovery_kit.errors import LogTooLarge
+from recovery_kit.payload.messages import HEADER, ROW, Headers
 from recovery_kit.payload.reader import Reader
 from recovery_kit.sandbox import Kafka
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.memory import (
     AFTER,
-    EVERY,
-    ROW,
     SAMPLE,
     Part,
-    Room,
     Watch,
-    control_groups,
-    room,
     size,
     to_come,
 )
@@ -175,69 +172,17 @@ def test_size_counts_rejects_with_their_bytes() -> None:
     assert least <= size(read) <= least + 1000
 
 
+def test_size_counts_keys_and_headers() -> None:
+    headers: Headers = [("né", b"12345"), ("", None)]
+    for value in (None, b"[]"):
+        one = replace(pack([value], [b"k" * 100]), headers=lambda _: headers)
+        found = size(Reader(EventSchema()).read(one))
+        assert ROW + 2 * HEADER + 107 <= found <= ROW + 2 * HEADER + 107 + 50
+
+
 def test_size_counts_tombstones() -> None:
     read = Reader(EventSchema()).read(pack([None] * 1000))
     assert 1000 * ROW <= size(read) <= 1000 * ROW + 1000
-
-
-def group(folder: Path, **files: object) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name.replace("__", ".")).write_text(f"{content}\n", encoding="ascii")
-
-
-def found(tmp_path: Path, listing: str) -> list[int]:
-    own = tmp_path / "own"
-    own.write_text(listing, encoding="ascii")
-    return [room.free for room in control_groups(own, tmp_path)]
-
-
-def test_control_groups_of_version_2(tmp_path: Path) -> None:
-    stat = "anon 5\ninactive_file 70\nactive_file 30"
-    group(tmp_path, memory__stat=stat)  # the root has no limit, and no file of one
-    group(tmp_path / "outer", memory__max=1000, memory__current=600, memory__stat=stat)
-    group(tmp_path / "outer" / "inner", memory__max="max", memory__current=500, memory__stat=stat)
-    assert found(tmp_path, "0::/outer/inner\n") == [1000 - 600 + 70]
-
-
-def test_control_groups_of_version_1(tmp_path: Path) -> None:
-    stat = "cache 9\ntotal_inactive_file 70"
-    for at, limit, use in (
-        ("memory", 2**63 - 4096, 900),
-        ("memory/job", 1000, 600),
-        ("memory/job/step", 800, 500),
-    ):
-        group(
-            tmp_path / at,
-            memory__limit_in_bytes=limit,
-            memory__usage_in_bytes=use,
-            memory__stat=stat,
-        )
-    listing = "9:name=systemd:/job\n4:cpu,memory:/job/step\n0::/\n"
-    assert found(tmp_path, listing) == [370, 470, 2**63 - 4096 - 900 + 70]
-
-
-def test_a_container_that_names_its_hosts_path_has_the_limit_of_the_mounted_folder(
-    tmp_path: Path,
-) -> None:
-    group(
-        tmp_path / "memory",
-        memory__limit_in_bytes=1000,
-        memory__usage_in_bytes=600,
-        memory__stat="cache 9",
-    )
-    assert found(tmp_path, "4:memory:/docker/0123\n") == [400]
-    group(tmp_path, memory__max=500, memory__current=100, memory__stat="anon 9")
-    assert found(tmp_path, "0::/../docker/0123\n") == [400]
-
-
-def test_no_control_groups(tmp_path: Path) -> None:
-    assert found(tmp_path, "") == []
-    assert list(control_groups(tmp_path / "no such file", tmp_path)) == []
-
-
-def test_there_is_no_more_room_than_the_machine_has() -> None:
-    assert 0 < room().free <= psutil.virtual_memory().total
 
 
 def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:

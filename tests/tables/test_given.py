@@ -1,11 +1,17 @@
 """Tables that users give are read exactly, or refused with the file, the row and the column."""
 
+import bz2
 import gzip
+import re
+import subprocess
+import sys
 import traceback
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import cramjam
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -472,3 +478,68 @@ def test_processed_in_a_frame(form: str) -> None:
 def test_processed_that_will_not_do(columns: dict[str, Any], said: str) -> None:
     with pytest.raises(TableError, match=said):
         read_processed(frame(**columns))
+
+
+BOMB = """
+import resource, sys
+import psutil
+from recovery_kit.errors import LogTooLarge
+from recovery_kit.tables.given import read_totals
+
+small, large = sys.argv[1:]
+print(len(read_totals(small)))
+limit = psutil.Process().memory_info().vms + (500 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    read_totals(large)
+except LogTooLarge as error:
+    print(error)
+"""
+
+
+def bomb_of_text(folder: Path, kind: str) -> tuple[Path, Path]:
+    head, line = {
+        "csv": (b"key,total\n", b"a%07d,5\n"),
+        "jsonl": (b"", b'{"key": "a%07d", "total": 5}\n'),
+    }[kind.split(".")[0]]
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "zst": cramjam.zstd.compress}[
+        kind[-3:].strip(".")
+    ]
+    small, large = (folder / f"{name}.{kind}" for name in ("small", "large"))
+    small.write_bytes(bytes(pack(head + line % 1)))
+    large.write_bytes(bytes(pack(head)) + bytes(pack(line % 1 * (1 << 17))) * (4800 // len(line)))
+    return small, large
+
+
+def bomb_of_columns(folder: Path, kind: str) -> tuple[Path, Path]:
+    """A value of a kilobyte, once in the dictionary, a million times in the column."""
+    rows = 1_000_000
+    small, large = (folder / f"{name}.{kind}" for name in ("small", "large"))
+    pq.write_table(pa.table({"key": ["a"], "total": [5]}), small)
+    keys = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows, np.int32)), pa.array(["k" * 1000])
+    )
+    table = pa.table({"key": keys, "total": pa.array(np.full(rows, 5))})
+    pq.write_table(table, large, row_group_size=rows, store_schema=False)
+    assert large.stat().st_size < 1_000_000
+    return small, large
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "csv.bz2", "csv.zst", "jsonl.gz", "parquet"])
+def test_a_bomb_of_a_file_is_an_error_and_not_the_end_of_the_process(
+    tmp_path: Path, kind: str
+) -> None:
+    """Some kilobytes that hold half a gigabyte, where the process may take as much."""
+    small, large = (bomb_of_columns if kind == "parquet" else bomb_of_text)(tmp_path, kind)
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(small), str(large)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert not done.returncode, done.stderr
+    assert re.fullmatch(
+        rf"1\n.*: \S*large.{kind}: a table of .* so far takes 0.\d\d GB "
+        r"more, and there are 0.\d\d GB: .*. Use a machine with more memory\n",
+        done.stdout,
+    ), done.stdout

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
@@ -121,11 +122,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
         # The problem is returned, not raised here, so that no error carries the request or the
         # answer with it.
         try:
-            with self._opener.open(self._request, timeout=self._timeout) as response:
-                body = response.read(_MOST_BYTES)
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return {}, f"it answered {refusal.code}{self._why(refusal.read(_MOST_BYTES))}"
+            with self._opened() as response:
+                body, status = _body(response, self._timeout), response.status
         except urllib.error.URLError as error:
             reason = error.reason
             return {}, reason.verify_message if isinstance(
@@ -133,8 +131,16 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
             ) else str(reason)
         except (OSError, HTTPException) as error:
             return {}, str(error) or type(error).__name__
+        if not 200 <= status < 300:
+            return {}, f"it answered {status}{self._why(body)}"
         answer = _json_object(body)
         return answer, "" if answer else "its answer is not a JSON object"
+
+    def _opened(self) -> Any:
+        try:
+            return self._opener.open(self._request, timeout=self._timeout)
+        except urllib.error.HTTPError as refusal:  # an answer too, with a body
+            return refusal
 
     def _why(self, body: bytes) -> str:
         answer = _json_object(body)
@@ -142,6 +148,19 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
         return (
             ": " + shorten(": ".join(said).replace(self.secret.reveal, "***"), 200) if said else ""
         )
+
+
+def _body(response: Any, timeout: float) -> bytes:
+    """What an answer holds, as far as it may be long, in the time that it may take.
+
+    The socket's own time-out begins anew with each byte.
+    """
+    body, until = b"", time.monotonic() + timeout
+    while len(body) < _MOST_BYTES and (piece := response.read1(_MOST_BYTES)):
+        body += piece
+        if time.monotonic() > until:
+            raise TimeoutError(f"its answer had no end after {timeout:g} seconds: timed out")
+    return body
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

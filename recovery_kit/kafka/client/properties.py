@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from recovery_kit._keep import read_at_most
 from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.kafka.client.keys import ASIDE, ASIDE_PREFIXES, USED
 from recovery_kit.kafka.client.secret import Secret
@@ -112,7 +113,7 @@ def warn_if_exposed(path: Path) -> None:
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:
-    lines: list[tuple[int, str]] = []
+    lines: list[tuple[int, list[str]]] = []
     open_line = False
     for number, natural in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
         natural = natural.lstrip(_BLANK)
@@ -121,11 +122,11 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
         goes_on = (len(natural) - len(natural.rstrip("\\"))) % 2 == 1
         piece = natural[:-1] if goes_on else natural
         if open_line:
-            lines[-1] = (lines[-1][0], lines[-1][1] + piece)
+            lines[-1][1].append(piece)
         else:
-            lines.append((number, piece))
+            lines.append((number, [piece]))
         open_line = goes_on
-    return lines
+    return [(number, "".join(pieces)) for number, pieces in lines]
 
 
 def _unescape(text: str) -> str:
@@ -206,7 +207,7 @@ def _held(path: Path, what: str) -> Secret:
 def _read(path: Path, what: str = "") -> Secret:
     problem = None
     try:
-        raw = path.read_bytes()
+        raw = read_at_most(path)
     except OSError as error:
         problem = error.strerror or type(error).__name__
     if problem:

@@ -15,6 +15,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recovery_kit._keep import read_at_most
 from recovery_kit.errors import ParameterError
 from recovery_kit.kafka.client.secret import Secret
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
     from cryptography.x509 import Certificate
 
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+# What stands within a block holds no dashes like those around it, so that one without an end is not
+# looked for to the end of the file.
+_BLOCK = re.compile(
+    r"-----BEGIN ([A-Z0-9 ]+)-----((?:[^-]++|-(?!----))*+)-----END \1-----", re.DOTALL
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 
 
@@ -37,7 +42,7 @@ def read_store(store: Path, *, setting: str) -> Secret:
     """
     problem, content = "", b""
     try:
-        content = store.read_bytes()
+        content = read_at_most(store)
     except OSError as error:
         problem = error.strerror or type(error).__name__
     if problem:

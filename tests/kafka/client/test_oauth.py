@@ -203,6 +203,30 @@ def test_an_endpoint_that_does_not_answer_is_left_in_time(
     assert time.monotonic() - begin < 2.0
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_comes_byte_by_byte_is_left_in_time(
+    provider: Provider, endpoint: Endpoint, status: int
+) -> None:
+    endpoint.status, endpoint.body, endpoint.pause = status, b" " * 1000, 0.05
+    one = provider(
+        "sasl.oauthbearer.client.id=me",
+        "sasl.oauthbearer.client.secret=x",
+        "sasl.login.read.timeout.ms=300",
+    )
+    begin = time.monotonic()
+    with pytest.raises(KafkaError, match=r"had no end after 0\.3 seconds: timed out"):
+        one.token()
+    assert time.monotonic() - begin < 5.0
+
+
+def test_an_answer_of_more_than_a_mebibyte_is_not_read_whole(
+    provider: Provider, endpoint: Endpoint
+) -> None:
+    endpoint.body = b'{"access_token": "t", "filling": "' + b"x" * (8 << 20) + b'"}'
+    with pytest.raises(KafkaError, match="its answer is not a JSON object"):
+        provider().token()
+
+
 def test_an_endpoint_that_is_not_trusted_or_not_there(
     provider: Provider, endpoint: Endpoint
 ) -> None:

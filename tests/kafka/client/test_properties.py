@@ -168,6 +168,21 @@ def test_reference_that_leads_nowhere_names_it_and_shows_no_value(
     assert SECRET not in str(caught.value)
 
 
+def test_a_file_without_an_end_is_not_read_to_it(write) -> None:
+    with pytest.raises(
+        ParameterError, match=r"^/dev/zero: cannot be read: it is larger than 16 MiB"
+    ):
+        read_properties(Path("/dev/zero"))
+    with pytest.raises(ParameterError, match="refers to /dev/zero: cannot be read: it is larger"):
+        read_properties(write("bootstrap.servers=${file:/dev/zero}"))
+
+
+def test_lines_that_go_on_a_million_times_are_one_setting() -> None:
+    """Each piece was copied for each that followed: half an hour of it."""
+    (only,) = parse_properties("key=" + "0123456789\\\n" * 1_000_000)
+    assert only == (1, "key", "0123456789" * 1_000_000)
+
+
 def test_unreadable_file_says_why(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"missing\.properties: cannot be read: No such file"):
         read_properties(tmp_path / "missing.properties")

@@ -15,6 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer
 
 from recovery_kit.errors import ParameterError
 from recovery_kit.kafka.client.connection import client_options
+from recovery_kit.kafka.client.secret import Secret
+from recovery_kit.kafka.client.stores import certificates, read_store
 from tests.kafka.client.pki import Pair, authority, issued
 from tests.kafka.helpers import assert_unseen
 
@@ -373,6 +375,19 @@ def test_stores_that_cannot_be_used(keep: Keep, message: str, case: Case) -> Non
     assert message in str(caught.value)
     assert_unseen(SECRET, caught.value)
     assert_unseen(ME.key_pem().splitlines()[1], caught.value)
+
+
+def test_blocks_that_have_no_end_are_not_looked_for_again_and_again() -> None:
+    """Sixteen thousand took more than a minute, and four times that for twice as many."""
+    where = "ssl.truststore.location"
+    for many in ("-----BEGIN CERTIFICATE-----\n" * 500_000, "-----BEGIN A-----" * 500_000):
+        with pytest.raises(ParameterError, match=f"^{where} holds (no|a) certificate"):
+            certificates(Secret(many), password=None, where=where)
+
+
+def test_a_store_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(ParameterError, match="/dev/zero cannot be read: it is larger than 16 MiB"):
+        read_store(Path("/dev/zero"), setting="ssl.truststore.location")
 
 
 def test_a_private_key_that_everybody_may_read_warns(keep: Keep) -> None:

@@ -27,6 +27,8 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     delay: float = 0.0
+    pause: float = 0.0
+    """Seconds before each further byte of the body."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
 
@@ -65,7 +67,11 @@ def token_endpoint(folder: Path, own: Pair) -> Iterator[Endpoint]:
             for name, value in ({"Content-Length": str(len(body))} | endpoint.headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            for byte in body if endpoint.pause else ():
+                time.sleep(endpoint.pause)
+                self.wfile.write(bytes([byte]))
+            if not endpoint.pause:
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass

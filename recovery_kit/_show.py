@@ -41,6 +41,15 @@ def shorten(text: object, width: int = 60) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
+def told(error: object, width: int = 200) -> str:
+    """What an error says, clean and on one line; where it is longer, cut between two words."""
+    said = clean(" ".join(str(error).split()))
+    if len(said) <= width:
+        return said
+    whole = said[: width - 1].rpartition(" ")[0]
+    return f"{whole} …" if len(whole) > width // 2 else shorten(said, width)
+
+
 def number(value: object, width: int = 60) -> str:
     """A cell as a person reads it: thousands grouped, decimals whole, times in UTC, missing as a
     dash.

@@ -18,7 +18,7 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from recovery_kit._show import shorten
+from recovery_kit._show import shorten, told
 from recovery_kit.errors import TableError
 
 _KINDS = ".csv, .parquet, .jsonl or .ndjson"
@@ -85,7 +85,7 @@ def _frame(source: Any, wanted: set[str], what: str) -> Source:
             columns[name] = pa.chunked_array(frame[name].to_arrow())
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise TableError(
-                f"{what}, column '{shorten(name)}' mixes types: {shorten(error, 200)}"
+                f"{what}, column '{shorten(name)}' mixes types: {told(error)}"
             ) from error
     return Source(pa.table(columns), [str(name) for name in frame.columns], what)
 
@@ -107,7 +107,7 @@ def _file(source: str, wanted: set[str], what: str) -> Source:
     except FileNotFoundError:
         raise TableError(f"{called}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
+        raise TableError(f"{called} cannot be read: {told(error)}") from error
     text = _text(raw, called)
     return (
         _csv(raw, text, wanted, called)
@@ -179,7 +179,7 @@ def _csv(raw: bytes, text: str, wanted: set[str], called: str) -> Source:
                 raise TableError(
                     f"{called}, line {line:,}: {found}; is a cell with a comma not quoted?"
                 ) from None
-        raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
+        raise TableError(f"{called} cannot be read: {told(error)}") from error
     return Source(table, names, called, lambda row: f"line {_csv_line(text, called, row):,}")
 
 
@@ -236,7 +236,7 @@ def _record(said: str, line: int, called: str) -> dict[str, Any]:
             said, parse_float=str, parse_int=str, parse_constant=str
         )  # text stays exact
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{called}, line {line:,}: not JSON: {shorten(error)}") from None
+        raise TableError(f"{called}, line {line:,}: not JSON: {told(error)}") from None
     if not isinstance(record, dict):
         raise TableError(
             f'{called}, line {line:,}: expected a JSON object, such as {{"key": "a", "total": 5}}'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
+from recovery_kit._progress import Progress
 from recovery_kit._show import number, shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain.case.case import Case, open_case
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def explain(
-    reconciliation: Reconciliation, dedup: Dedup, *, processed: Any = None, replay: Any = None
+    reconciliation: Reconciliation,
+    dedup: Dedup,
+    *,
+    processed: Any = None,
+    replay: Any = None,
+    progress: bool = True,
 ) -> Diagnosis:
     """Say why totals differ: which mistakes of the system of record explain each key's difference.
 
@@ -42,6 +48,8 @@ def explain(
         and ``effect`` and ``key`` where they are known.
     replay : Replay, optional
         Where the events came from; its unreadable messages are then among the suspects.
+    progress : bool
+        Tell how far it has come where it takes more than five seconds, as `replay` does.
 
     Returns
     -------
@@ -97,10 +105,11 @@ def explain(
         case = replace(case, scale=finer, slack=slack)
     _guard(case)
     notes: list[str] = []
-    if listed is None:
-        rows, incidents = _from_totals(case)
-    else:
-        rows, incidents = _from_list(case, listed, notes)
+    with Progress("explain", enabled=progress) as tell:
+        if listed is None:
+            rows, incidents = _from_totals(case, tell)
+        else:
+            rows, incidents = _from_list(case, listed, notes, tell)
     rows += _rest(case, rows, replay, listed is not None)
     _check(case, rows)
     back = frames.opened(reconciliation.table, what="reconciliation")[1]
@@ -133,13 +142,13 @@ def _off(case: Case) -> set[int]:
     return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
 
 
-def _from_totals(case: Case) -> tuple[list[Row], list[tables.Incident]]:
+def _from_totals(case: Case, tell: Progress) -> tuple[list[Row], list[tables.Incident]]:
     from recovery_kit.explain.incidents import search  # compiled parts stand behind it
 
-    windows = search(case)
+    windows = search(case, tell=tell)
     rows, incidents = of_windows(case, windows, _off(case))
     state = settle(case, windows)
-    return rows + _one_by_one(case, windows, state, _left(case, rows)), incidents
+    return rows + _one_by_one(case, windows, state, _left(case, rows), tell=tell), incidents
 
 
 def _left(case: Case, rows: list[Row]) -> dict[int, int]:
@@ -162,6 +171,8 @@ def _one_by_one(
     state: State,
     left: dict[int, int],
     causes: tuple[Cause, ...] = CAUSES,
+    *,
+    tell: Progress,
 ) -> list[Row]:
     """Single events; but a key that one side lacks has a reason of its own.
 
@@ -176,13 +187,15 @@ def _one_by_one(
         Key's number to what is unexplained, a whole number of 10**-scale.
     causes : tuple of Cause
         The mistakes to look for.
+    tell : Progress
+        Told how far it has come.
     """
     from recovery_kit.explain.single.edges import slips
     from recovery_kit.explain.single.match import singles
 
     statuses = case.keys["status"].to_list()
     both = {k: amount for k, amount in left.items() if statuses[k] not in _MISSING}
-    found = singles(case, state, both, causes, slips(case, windows, state, both))
+    found = singles(case, state, both, causes, slips(case, windows, state, both), tell=tell)
     return [
         row for key, finding in found.items() for row in of_finding(case, key, both[key], finding)
     ]
@@ -201,8 +214,20 @@ _MISSING = {
 
 
 def _from_list(
-    case: Case, listed: Any, notes: list[str]
+    case: Case, listed: Any, notes: list[str], tell: Progress
 ) -> tuple[list[Row], list[tables.Incident]]:
+    """The causes and incidents that a list of what was processed proves.
+
+    Parameters
+    ----------
+    case : Case
+    listed : Listed
+        What was processed.
+    notes : list of str
+        Added to.
+    tell : Progress
+        Told how far it has come.
+    """
     proof = prove(case, listed)
     notes += proof.notes
     rows, incidents = of_proof(case, proof.errors)
@@ -211,7 +236,7 @@ def _from_list(
     left = _left(case, rows)
     if not left:
         return rows, incidents
-    return _beyond_the_list(case, proof, rows, incidents, left)
+    return _beyond_the_list(case, proof, rows, incidents, left, tell)
 
 
 def _beyond_the_list(
@@ -220,6 +245,7 @@ def _beyond_the_list(
     rows: list[Row],
     incidents: list[tables.Incident],
     left: dict[int, int],
+    tell: Progress,
 ) -> tuple[list[Row], list[tables.Incident]]:
     """Ids alone prove what was missed and what came twice.
 
@@ -236,6 +262,8 @@ def _beyond_the_list(
         The incidents that it proves, numbered from 1.
     left : dict of int to int
         Key's number to what the rows leave unexplained, a whole number of 10**-scale.
+    tell : Progress
+        Told how far it has come.
     """
     import polars as pl
 
@@ -253,10 +281,10 @@ def _beyond_the_list(
         copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )
     causes = (SIGN, *SCALED)
-    windows = search(smaller, causes)
+    windows = search(smaller, causes, tell=tell)
     more, shared = of_windows(smaller, windows, set(left), after=len(incidents))
     state = settle(smaller, windows)
-    more += _one_by_one(smaller, windows, state, _left(smaller, more), causes)
+    more += _one_by_one(smaller, windows, state, _left(smaller, more), causes, tell=tell)
     return rows + more, incidents + shared
 
 

@@ -73,6 +73,8 @@ class Progress:
 
     def stage(self, unit: str) -> None:
         """From now on something else is counted, and its rate is worked out anew."""
+        if not self.enabled:
+            return
         if self._meter is not None:
             self._meter.close()
             self._meter = None

@@ -54,7 +54,7 @@ def quoted(key: object, width: int = 60, *, always: bool = False) -> str:
     return f"'{shown}'" if always or odd or not text else shown
 
 
-def told(value: object) -> str:
+def brief(value: object) -> str:
     """A value as Python writes it, cut short at every depth: one of few bytes may hold itself a
     billion times over, as YAML's aliases make it.
     """
@@ -63,6 +63,15 @@ def told(value: object) -> str:
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 3, 200, 200
     return short.repr(value)
+
+
+def told(error: object, width: int = 200) -> str:
+    """What an error says, clean and on one line; where it is longer, cut between two words."""
+    said = clean(" ".join(str(error).split()))
+    if len(said) <= width:
+        return said
+    whole = said[: width - 1].rpartition(" ")[0]
+    return f"{whole} …" if len(whole) > width // 2 else shorten(said, width)
 
 
 def number(value: object, width: int = 60) -> str:

@@ -176,7 +176,9 @@ def replay(
         MiB that the record batches of one fetch may decompress to: more is taken to be a bomb. A
         fetch is 4 MiB at most, as it comes, or else one batch.
     progress : bool
-        Tell on standard error how far a long read has come, every few seconds.
+        Tell how far a read of more than five seconds has come, how fast, and how long it will
+        take: a bar on a terminal and in JupyterLab, else a line every five seconds on standard
+        error.
 
     Returns
     -------
@@ -206,17 +208,20 @@ def replay(
 
     ahead(kernels.load)
     topics = [topic] if isinstance(topic, str) else sorted(set(topic))
-    cut, tell = window(since, until, topics), Progress(timeout, enabled=progress)
-    with opened(
-        topics,
-        cut,
-        bootstrap_servers=bootstrap_servers,
-        client_config=client_config,
-        partitions=partitions,
-        timeout=timeout,
-        most=max_decompressed_mib << 20,
-        tell=tell,
-    ) as source:
+    cut = window(since, until, topics)
+    with (
+        Progress(timeout, enabled=progress) as tell,
+        opened(
+            topics,
+            cut,
+            bootstrap_servers=bootstrap_servers,
+            client_config=client_config,
+            partitions=partitions,
+            timeout=timeout,
+            most=max_decompressed_mib << 20,
+            tell=tell,
+        ) as source,
+    ):
         return replayed(
             source,
             schema or EventSchema(),

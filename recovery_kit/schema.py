@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from recovery_kit._show import told
+from recovery_kit._show import brief
 from recovery_kit.errors import SchemaError
 
 DIGITS = 28
@@ -213,7 +213,7 @@ def _path(role: str, name: str) -> tuple[str, ...]:
 def _factor(name: str, factor: object) -> Decimal:
     if isinstance(factor, bool | float):
         raise SchemaError(
-            f"the effect of {name!r} is {told(factor)}; give a whole number or a decimal in "
+            f"the effect of {name!r} is {brief(factor)}; give a whole number or a decimal in "
             "quotes, such as '-1'"
         )
     try:
@@ -224,7 +224,7 @@ def _factor(name: str, factor: object) -> Decimal:
         exact = Decimal("NaN")
     if not exact.is_finite() or abs(exact) >= 10**9 or exact != round(exact, 9):
         raise SchemaError(
-            f"the effect of {name!r} is {told(factor)}; expected a number below 10**9 with at "
+            f"the effect of {name!r} is {brief(factor)}; expected a number below 10**9 with at "
             "most 9 decimals"
         )
     return exact

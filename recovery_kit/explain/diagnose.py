@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
+from recovery_kit._progress import Progress
 from recovery_kit._show import shorten
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain.case.case import Case, open_case
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
 
 
 def explain(
-    reconciliation: Reconciliation, dedup: Dedup, *, processed: Any = None, replay: Any = None
+    reconciliation: Reconciliation,
+    dedup: Dedup,
+    *,
+    processed: Any = None,
+    replay: Any = None,
+    progress: bool = True,
 ) -> Diagnosis:
     """Say why totals differ: which mistakes of the system of record explain each key's difference.
 
@@ -53,6 +59,8 @@ def explain(
         and ``effect`` and ``key`` where they are known.
     replay : Replay, optional
         Where the events came from; its unreadable messages are then among the suspects.
+    progress : bool
+        Tell how far it has come where it takes more than five seconds, as `replay` does.
 
     Returns
     -------
@@ -113,10 +121,11 @@ def explain(
         case = replace(case, scale=finer, slack=slack)
     _guard(case)
     notes = list(case.doubts)
-    if listed is None:
-        rows, incidents = _from_totals(case)
-    else:
-        rows, incidents = _from_list(case, listed, notes)
+    with Progress("explain", enabled=progress) as tell:
+        if listed is None:
+            rows, incidents = _from_totals(case, tell)
+        else:
+            rows, incidents = _from_list(case, listed, notes, tell)
     gaps = ((key, case.difference[key] - told) for key, told in _told(case, rows).items())
     rows += of_rest(case, {key: amount for key, amount in gaps if amount}, replay, listed)
     rows = doubted(rows)
@@ -151,15 +160,15 @@ def _off(case: Case) -> set[int]:
     return {key for key, amount in enumerate(case.difference) if abs(amount) > case.slack}
 
 
-def _from_totals(case: Case) -> tuple[list[Row], list[tables.Incident]]:
+def _from_totals(case: Case, tell: Progress) -> tuple[list[Row], list[tables.Incident]]:
     from recovery_kit.explain.incidents import search  # compiled parts stand behind it
 
     shared = of_shared_ids(case) if case.doubts else []
     case = _less(case, shared)
-    windows = search(case)
+    windows = search(case, tell=tell)
     rows, incidents = of_windows(case, windows, _off(case))
     state = settle(case, windows)
-    rows += _one_by_one(case, windows, state, _left(case, rows))
+    rows += _one_by_one(case, windows, state, _left(case, rows), tell=tell)
     return shared + rows, incidents
 
 
@@ -200,6 +209,8 @@ def _one_by_one(
     state: State,
     left: dict[int, int],
     causes: tuple[Cause, ...] = CAUSES,
+    *,
+    tell: Progress,
 ) -> list[Row]:
     """Single events; but a key that one side lacks has a reason of its own.
 
@@ -214,21 +225,35 @@ def _one_by_one(
         Key's number to what is unexplained, a whole number of 10**-scale.
     causes : tuple of Cause
         The mistakes to look for.
+    tell : Progress
+        Told how far it has come.
     """
     from recovery_kit.explain.single.edges import slips
     from recovery_kit.explain.single.match import singles
 
     statuses = case.keys["status"].to_list()
     both = {k: amount for k, amount in left.items() if statuses[k] not in ONE_SIDE}
-    found = singles(case, state, both, causes, slips(case, windows, state, both))
+    found = singles(case, state, both, causes, slips(case, windows, state, both), tell=tell)
     return [
         row for key, finding in found.items() for row in of_finding(case, key, both[key], finding)
     ]
 
 
 def _from_list(
-    case: Case, listed: Any, notes: list[str]
+    case: Case, listed: Any, notes: list[str], tell: Progress
 ) -> tuple[list[Row], list[tables.Incident]]:
+    """The causes and incidents that a list of what was processed proves.
+
+    Parameters
+    ----------
+    case : Case
+    listed : Listed
+        What was processed.
+    notes : list of str
+        Added to.
+    tell : Progress
+        Told how far it has come.
+    """
     proof = prove(case, listed)
     notes += proof.notes
     rows, incidents = of_proof(case, proof.errors)
@@ -238,7 +263,7 @@ def _from_list(
     left = _left(case, rows)
     if not left:
         return rows, incidents
-    return _beyond_the_list(case, proof, rows, incidents, left)
+    return _beyond_the_list(case, proof, rows, incidents, left, tell)
 
 
 def _rather_shared(case: Case, rows: list[Row]) -> list[Row]:
@@ -262,6 +287,7 @@ def _beyond_the_list(
     rows: list[Row],
     incidents: list[tables.Incident],
     left: dict[int, int],
+    tell: Progress,
 ) -> tuple[list[Row], list[tables.Incident]]:
     """Ids alone prove what was missed and what came twice.
 
@@ -278,6 +304,8 @@ def _beyond_the_list(
         The incidents that it proves, numbered from 1.
     left : dict of int to int
         Key's number to what the rows leave unexplained, a whole number of 10**-scale.
+    tell : Progress
+        Told how far it has come.
     """
     import polars as pl
 
@@ -291,10 +319,10 @@ def _beyond_the_list(
         copies=case.copies.only(np.zeros(len(case.copies), bool)),
     )
     causes = (SIGN, *SCALED)
-    windows = search(smaller, causes)
+    windows = search(smaller, causes, tell=tell)
     more, shared = of_windows(smaller, windows, set(left), after=len(incidents))
     state = settle(smaller, windows)
-    more += _one_by_one(smaller, windows, state, _left(smaller, more), causes)
+    more += _one_by_one(smaller, windows, state, _left(smaller, more), causes, tell=tell)
     return rows + more, incidents + shared
 
 

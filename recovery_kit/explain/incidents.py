@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from recovery_kit._progress import SILENT, Progress
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.overlaps.search import pursue
 from recovery_kit.explain.windows.best import best_alone, keys_off, together
@@ -29,14 +30,17 @@ from recovery_kit.explain.windows.window import CAUSES, MISSED, Cause, State, Wi
 MOST_INCIDENTS = 16
 
 
-def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
+def search(
+    case: Case, causes: tuple[Cause, ...] = CAUSES, *, tell: Progress = SILENT
+) -> list[Window]:
     """Find the incidents, the most telling first, each in the light of those before, and all
     settled together.
     """
     found: list[Window] = []
+    tell.stage("incidents")
     state = settle(case, found)
     for _ in range(MOST_INCIDENTS):
-        more = _more(case, found, state, causes)
+        more = _more(case, found, state, causes, tell)
         if more is None:
             break
         found, state = more, settle(case, more)
@@ -44,7 +48,7 @@ def search(case: Case, causes: tuple[Cause, ...] = CAUSES) -> list[Window]:
 
 
 def _more(
-    case: Case, found: list[Window], state: State, causes: tuple[Cause, ...]
+    case: Case, found: list[Window], state: State, causes: tuple[Cause, ...], tell: Progress
 ) -> list[Window] | None:
     """With one window more or, where none stands out alone, with several that overlap.
 
@@ -57,14 +61,18 @@ def _more(
         What they leave.
     causes : tuple of Cause
         The mistakes to look for.
+    tell : Progress
+        Told how many there are so far.
     """
+    if tell.due():
+        tell.tell(len(found))
     off = keys_off(case, state)
     if not off:
         return None
     for made in _alone(case, found, state, causes):
         if keys_off(case, settle(case, made)) < off:
             return made
-    return pursue(case, found, causes)
+    return pursue(case, found, causes, tell=tell)
 
 
 def _alone(

@@ -35,6 +35,7 @@ from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.batches import MOST, Fetch, split
 from recovery_kit.kafka.client.connection import client_options, explain_failure, require_connection
 from recovery_kit.kafka.receive import in_place
+from recovery_kit.kafka.thread import close, release, watch, watched
 from recovery_kit.kafka.waiting import OnWait, Waiting, unheard
 
 if TYPE_CHECKING:
@@ -123,20 +124,23 @@ def open_consumer(
 
     Raises whatever kafka-python raises when it cannot bootstrap within ``timeout`` seconds.
     """
-    clients = []
+    clients, failed = [], []
 
     def client(**config: Any) -> KafkaNetClient:
         clients.append(KafkaNetClient(**config))
         in_place(clients[0]._manager)
+        failed.append(watch(clients[0], options))
         return clients[0]
 
     try:
         consumer = _make(client, options, committed=committed, timeout=timeout)
     except BaseException:
         for one in clients:  # kafka-python 3.0.12 leaves its thread running
-            one.close()
+            release(one)
         raise
-    consumer._fetcher.PartitionRecords = partial(_Undecoded, most=most)
+    fetcher = consumer._fetcher
+    fetcher.PartitionRecords = partial(_Undecoded, most=most)
+    fetcher._handle_fetch_response = watched(fetcher._handle_fetch_response, failed[0])
     # kafka-python 3.0.12 does not hand allow_auto_create_topics on to its metadata requests.
     consumer._cluster.config["allow_auto_create_topics"] = False
     return consumer
@@ -185,7 +189,7 @@ def connected(
         try:
             yield consumer
         finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
+            close(consumer)
     except LibraryError as error:
         raise explain_failure(error, options) from None
 

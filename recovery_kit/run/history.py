@@ -235,9 +235,7 @@ def _look(path: Path) -> dict[str, Any]:
         told = manifest.read(path)
         summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
     except RunError as error:
-        why = (
-            "no manifest.json" if not (path / manifest.NAME).exists() else _show.shorten(error, 200)
-        )
+        why = "no manifest.json" if not (path / manifest.NAME).exists() else _show.told(error)
         return {"run": path.name, "manifest": None, "state": f"not whole: {why}"}
     found = summary.get("reconciliation", {})
     names = ("net_difference", "absolute_difference")

@@ -6,6 +6,7 @@ What came of it, as an exit code.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 from recovery_kit import errors
 from recovery_kit._keep import read_json, write_json, write_text
+from recovery_kit._progress import IN_LAB
 from recovery_kit.errors import ParameterError, RunError
 from recovery_kit.run import manifest, metrics
 from recovery_kit.run.judge import FailOn, judge
@@ -238,6 +240,7 @@ def execute(
     sockets = Path(
         tempfile.mkdtemp(prefix="rk", dir="/tmp")
     )  # short, for a socket's path has 107 bytes at the most
+    watched = os.environ.pop(IN_LAB, None)  # of the notebook that this may be run from
     try:
         pm.execute_notebook(
             str(source),
@@ -272,6 +275,8 @@ def execute(
         )
         return errors.ERROR, f"{name}: {kind}: {error}{then}"
     finally:
+        if watched is not None:
+            os.environ[IN_LAB] = watched
         shutil.rmtree(sockets, ignore_errors=True)
     return errors.MATCHED, ""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recovery_kit._show import told
+from recovery_kit._show import brief
 from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.schema import EventSchema
 from recovery_kit.tables.spelling import rules_of
@@ -307,7 +307,7 @@ def _checked(name: str, value: object, default: object) -> object:
     if type(value) is not wanted:
         hint = " in quotes" if wanted is str else ""
         raise ParameterError(
-            f"{name} is {told(value)}, {_named(type(value))}; expected {_named(wanted)}{hint}"
+            f"{name} is {brief(value)}, {_named(type(value))}; expected {_named(wanted)}{hint}"
         )
     return value
 

@@ -15,9 +15,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from recovery_kit._show import told
 from recovery_kit.errors import SandboxError
 
 VERSION = "4.3.1"
@@ -149,11 +151,39 @@ def _fetched(coordinates: str, scratch: Path, fetch: Fetch) -> Path:
     ) as problem:  # requests' errors are OSErrors, jgo's are RuntimeErrors
         raise SandboxError(
             f"could not fetch {file_name(coordinates)}: {type(problem).__name__}: "
-            f"{str(problem)[:300]}. The sandbox needs the network once, to fetch Apache Kafka from "
+            f"{told(problem, 1000)}. {_RESIGNED if 'certificate' in str(problem).lower() else ''}"
+            "The sandbox needs the network once, to fetch Apache Kafka from "
             "a Maven repository; what has come is kept, so run again when connected. A proxy is "
             "taken from HTTPS_PROXY, a mirror from the [repositories] of jgo's configuration; "
             f"without any network, copy {cache_folder()} from a machine that has it"
         ) from problem
+
+
+_RESIGNED = (
+    "Where a proxy on the way re-signs TLS, put its certificate authority into the system's store, "
+    "which is asked here as pip asks it, or name its PEM file in REQUESTS_CA_BUNDLE. "
+)
+
+
+@contextmanager
+def _system_trust() -> Iterator[None]:
+    """Let what jgo makes of requests trust the system's authorities beside certifi's.
+
+    jgo takes no session and no context, so this is for the whole process, and for as long as a jar
+    takes; one who has done so for good is left alone.
+    """
+    import ssl
+
+    import truststore
+
+    if ssl.SSLContext is truststore.SSLContext:
+        yield
+        return
+    truststore.inject_into_ssl()
+    try:
+        yield
+    finally:
+        truststore.extract_from_ssl()
 
 
 def _fetch_with_jgo(coordinates: str, folder: Path) -> Path:
@@ -171,7 +201,8 @@ def _fetch_with_jgo(coordinates: str, folder: Path) -> Path:
         local.is_file()
     ):  # Maven, or another program, has it already; its sum is checked all the same
         return Path(shutil.copy(local, folder))
-    return Path(found.resolve())
+    with _system_trust():
+        return Path(found.resolve())
 
 
 def _read_sums() -> dict[str, dict[str, str]]:
@@ -190,7 +221,8 @@ def _write_sums(version: str) -> None:
     import jgo
 
     endpoint = "+".join(_WANTED).format(version=version)
-    found = jgo.resolve(endpoint)
+    with _system_trust():
+        found = jgo.resolve(endpoint)
     if odd := [str(a) for a in found if a.classifier or a.packaging != "jar"]:
         raise SandboxError(f"jars.txt holds plain jars only, not {odd}")
     resolved = sorted(f"{a.groupId}:{a.artifactId}:{a.version}" for a in found)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recovery_kit._show import told
 from recovery_kit.errors import SandboxError
 
 HOST = "127.0.0.1"
@@ -191,7 +192,7 @@ def _telling(log: str, most: int = 15) -> str:
     """The lines of a log that tell what went wrong, else its last ones: a broker logs much while it
     shuts down.
     """
-    lines = [line[:500] for line in log.splitlines() if not line.startswith("\t")]
+    lines = [told(line, 500) for line in log.splitlines() if not line.startswith("\t")]
     bad = [line for line in lines if re.search(r"\] (ERROR|FATAL) |^[^\[]*(Exception|Error)", line)]
     shown = bad[:most] or lines[-most:] or ["(nothing)"]
     return "\n".join([f"Of its log, the {'lines with errors' if bad else 'last lines'}:", *shown])

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recovery_kit._show import shorten
+from recovery_kit._show import shorten, told
 from recovery_kit.errors import TableError, did_you_mean
 from recovery_kit.tables.arrow import column, to_pandas, values
 from recovery_kit.tables.decimals import NO_FLOATS, largest
@@ -161,9 +161,7 @@ def entered(frame: Any, *, what: str) -> tuple[pa.Table, str]:
             # table that was given.
             return pa.Table.from_pandas(frame.copy(), preserve_index=False), form
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise TableError(
-                f"{what} has a column of mixed types: {shorten(error, 200)}"
-            ) from error
+            raise TableError(f"{what} has a column of mixed types: {told(error)}") from error
     raise TableError(f"{what} is a {kind}; expected a pandas, polars or pyarrow table")
 
 

@@ -17,7 +17,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from recovery_kit._room import EVERY, gigabytes, require
-from recovery_kit._show import shorten
+from recovery_kit._show import shorten, told
 from recovery_kit.errors import TableError
 from recovery_kit.tables import excel, separated
 from recovery_kit.tables.raw import Source
@@ -65,7 +65,7 @@ def _frame(source: Any, wanted: set[str], what: str, written: Written) -> Source
             columns[name] = pa.chunked_array(frame[name].to_arrow())
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise TableError(
-                f"{what}, column '{shorten(name)}' mixes types: {shorten(error, 200)}"
+                f"{what}, column '{shorten(name)}' mixes types: {told(error)}"
             ) from error
     names = [str(name) for name in frame.columns]
     return Source(pa.table(columns), names, what, written=written)
@@ -93,7 +93,7 @@ def _file(source: str, wanted: set[str], what: str, written: Written) -> Source:
     except FileNotFoundError:
         raise TableError(f"{called}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{called} cannot be read: {shorten(error, 200)}") from error
+        raise TableError(f"{called} cannot be read: {told(error)}") from error
     if form == "xlsx":
         return excel.read(raw, wanted, called, written)
     text = _text(raw, called)
@@ -205,7 +205,7 @@ def _record(said: str, line: int, called: str) -> dict[str, Any]:
             said, parse_float=_Number, parse_int=_Number, parse_constant=str
         )  # text stays exact
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{called}, line {line:,}: not JSON: {shorten(error)}") from None
+        raise TableError(f"{called}, line {line:,}: not JSON: {told(error)}") from None
     if not isinstance(record, dict):
         raise TableError(
             f'{called}, line {line:,}: expected a JSON object, such as {{"key": "a", "total": 5}}'

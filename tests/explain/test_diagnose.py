@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recovery_kit._progress import Progress
 from recovery_kit.dedup import Dedup, dedup
 from recovery_kit.errors import ParameterError, TableError
-from recovery_kit.explain import GRADES, Diagnosis, explain
+from recovery_kit.explain import GRADES, Diagnosis, diagnose, explain
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.sandbox.incident import simulate
 from recovery_kit.schema import EventSchema
@@ -596,3 +599,25 @@ NAMES = {
     "lag": "lag",
     "kept the later": "conflict",
 }
+
+
+@pytest.mark.parametrize("given", ["totals alone", "ids alone"])
+def test_a_long_search_tells_how_far_it_has_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    log = make_log(5)
+    applied = [a for a in apply(log) if not 1_000 <= int(a[0][1:]) < 1_400]
+    applied = [(e, k, 3 * v if k < "k009" and e.endswith("7") else v) for e, k, v in applied]
+    reconciliation, d = reconciled(log, applied)
+    processed = None if given == "totals alone" else listed(applied, "event_id")
+    quiet = explain(reconciliation, d, processed=processed)
+    assert capsys.readouterr().err == ""  # it is over in less than five seconds
+    monkeypatch.setattr(diagnose, "Progress", partial(Progress, after=0))
+    told = explain(reconciliation, d, processed=processed)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("explain: incidents so far: 0, after 00:0")
+    assert any(re.fullmatch(r"explain: [1-9] of 9 keys \(\d+%\), .* left", ln) for ln in lines)
+    assert "explain: incidents so far: 1" in "".join(lines) or processed is not None
+    assert told.causes.equals(quiet.causes)
+    explain(reconciliation, d, processed=processed, progress=False)
+    assert capsys.readouterr().err == ""

@@ -5,6 +5,7 @@ None of them looks whole.
 
 import json
 import logging
+import os
 import random
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from kafka import KafkaProducer
 from nbformat.v4 import new_code_cell, new_notebook
 
 from recovery_kit import errors
+from recovery_kit._progress import IN_LAB
 from recovery_kit.run import notebooks as run_module
 from recovery_kit.run.history import history
 from recovery_kit.run.notebooks import execute, run
@@ -83,26 +85,38 @@ def test_a_notebook_that_would_show_names_is_not_run(tmp_path: Path) -> None:
     assert (code, "has no parameter pseudonymize" in error) == (errors.ERROR, True)
 
 
+@pytest.mark.parametrize("run_from", ["a shell", "a notebook in JupyterLab"])
 def test_progress_is_plain_lines_where_nobody_watches(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    run_from: str,
 ) -> None:
     """What a notebook's kernel writes to standard error is no terminal's, and comes out as log
-    lines.
+    lines; whoever watches the notebook that a run was started from does not watch the run's own.
     """
+    monkeypatch.delenv(IN_LAB, raising=False)
+    if run_from != "a shell":
+        monkeypatch.setenv(IN_LAB, "mine.ipynb")
+    environment = dict(os.environ)
     source = tmp_path / "01_x.ipynb"
     cell = (
-        "import sys\nprint('replay: 1 of 2', file=sys.stderr, end='\\r' if sys.stderr.isatty() "
-        "else '\\n')"
+        "from recovery_kit._progress import Progress\n"
+        "with Progress('replay', 'offsets', after=0) as one:\n"
+        "    one.due()\n    one.tell(1, 2)\n    one.tell(2, 2)"
     )
     nbformat.write(new_notebook(cells=[new_code_cell(cell)], metadata=KERNEL), source)
     with caplog.at_level(logging.INFO, "recovery_kit.run"):
         code, error = execute(source, Settings(), tmp_path / "run", cell_timeout=60)
     assert (code, error) == (errors.MATCHED, "")
-    assert [record.message for record in caplog.records if record.name == "recovery_kit.run"] == [
-        "replay: 1 of 2"
+    told = [record.message for record in caplog.records if record.name == "recovery_kit.run"]
+    assert [line.split("), ")[0] for line in told] == [
+        "replay: 1 of 2 offsets (50%",
+        "replay: 2 of 2 offsets (100%",
     ]
     (output,) = nbformat.read(tmp_path / "run" / "notebooks" / "01_x.ipynb", 4).cells[0].outputs
-    assert output.text == "replay: 1 of 2\n"
+    assert output.text.splitlines() == told
+    assert dict(os.environ) == environment
 
 
 def test_notebooks_that_leave_no_summary_are_an_error(

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from recovery_kit._progress import SILENT, Progress
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.overlaps.beam import FEWEST, sets_of_windows
 from recovery_kit.explain.overlaps.guess import pressed
@@ -45,16 +46,30 @@ MOST_EVENTS = 400_000
 """Events of a log beyond which this would take longer than reading the log did."""
 
 
-def pursue(case: Case, found: Sequence[Window], causes: tuple[Cause, ...]) -> list[Window] | None:
+def pursue(
+    case: Case, found: Sequence[Window], causes: tuple[Cause, ...], *, tell: Progress = SILENT
+) -> list[Window] | None:
     """More windows beside those found, settled together.
 
     None when they neither come to exact zeros nor to next to nothing.
+
+    Parameters
+    ----------
+    case : Case
+    found : Sequence of Window
+        The incidents so far.
+    causes : tuple of Cause
+        The mistakes to look for.
+    tell : Progress
+        Told that it goes on.
     """
     before = settle(case, found)
     if keys_off(case, before) < FEWEST or case.wide or len(case.events) > MOST_EVENTS:
         return None
     chain: list[list[Window]] = []
     for guesses in sets_of_windows(case, found, causes):
+        if tell.due():
+            tell.tell(len(found))
         chain.append([guess.window(case) for guess in pressed(case, found, guesses)])
         for tried in ([guess.window(case) for guess in guesses], chain[-1]):
             whole = _needed(case, found, together(case, [*found, *tried]))

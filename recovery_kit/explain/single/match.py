@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recovery_kit._progress import SILENT, Progress
 from recovery_kit.explain.case.arrays import Bools, Ints, ranked, whole, wrapped
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.single.chance import DECOYS, Decoys, Hit, among
@@ -87,6 +88,8 @@ def singles(
     left: dict[int, int],
     causes: tuple[Cause, ...] = CAUSES,
     slips: dict[int, list[Slip]] | None = None,
+    *,
+    tell: Progress = SILENT,
 ) -> dict[int, Finding]:
     """Explain what is left of each key, where it can be told.
 
@@ -101,9 +104,12 @@ def singles(
         The mistakes to look for.
     slips : dict of int to list of Slip, optional
         How the edges of windows may move past the key's events.
+    tell : Progress
+        Told how many keys are done.
     """
     if not left:
         return {}
+    tell.stage("keys")
     events = _by_key(np.where(state.hidden, -1, case.code), left)
     copies = _by_key(case.codes(*case.copies.numbers("key")), left)
     low, high = case.copies.effects(case.scale)
@@ -112,7 +118,9 @@ def singles(
         causes = tuple(cause for cause in causes if abs(cause.up) == cause.down == 1)
     decoys = Decoys(case)
     found = {}
-    for key, amount in left.items():
+    for number, (key, amount) in enumerate(left.items()):
+        if tell.due():
+            tell.tell(number, len(left))
         rows = events.get(key, np.empty(0, np.int64))
         mine = copies.get(key, np.empty(0, np.int64)).tolist()
         again = SHARED_ID if case.doubts else TWICE.name

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from recovery_kit._show import shorten
+from recovery_kit._show import told
 from recovery_kit.errors import KafkaError
 from recovery_kit.kafka.client.secret import hide_secrets
 
@@ -70,7 +70,7 @@ def probe(options: Mapping[str, Any], timeout: float = 10.0) -> list[Row]:
         if final:
             break
     return [
-        (layer, works, shorten(hide_secrets(detail, options), 400)) for layer, works, detail in best
+        (layer, works, told(hide_secrets(detail, options), 400)) for layer, works, detail in best
     ]
 
 
@@ -120,7 +120,7 @@ def explain_failure(
     layer, works, detail = probe(options, timeout)[-1]
     if not works:
         return KafkaError(f"cannot connect to Kafka, {layer} fails: {detail}", layer=layer)
-    said = shorten(hide_secrets(str(error), options).removeprefix(f"{type(error).__name__}: "), 400)
+    said = told(hide_secrets(str(error), options).removeprefix(f"{type(error).__name__}: "), 400)
     return KafkaError(
         f"Kafka: {type(error).__name__}: {said}. A connection of its own works now: {detail}"
     )

@@ -73,13 +73,12 @@ def tls_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLContext
 
 def trust_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLContext:
     """The part of `tls_context` that says whom to trust; the same arguments and errors."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     content, named = first(settings, *_INLINE_TRUST), first(settings, *_TRUST_FILES)
     where = f"{path}: {_INLINE_TRUST[0]}"
     if not content and (not named or named == "probe"):
-        context.load_default_certs()
-        return context
+        return _system_trust()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not content and named:
         store = find_file(named.reveal, beside=path)
         if store.is_dir():
@@ -95,6 +94,16 @@ def trust_context(settings: Mapping[str, Secret], *, path: Path) -> ssl.SSLConte
         raise ParameterError(f"{where} holds a certificate that is damaged: {problem}")
     # As in Java, whatever is in the trust store is trusted, also when it is not a root.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _system_trust() -> ssl.SSLContext:
+    # OpenSSL alone knows neither the key chain of macOS nor, where Python was built elsewhere, the
+    # place of a Linux distribution's authorities.
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -64,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote; a file that holds something else is a RunError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON: {error}. Remove it and run again") from None
     if not isinstance(found, dict):
         raise RunError(f"{path} does not hold what a run writes there. Remove it and run again")

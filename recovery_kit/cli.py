@@ -162,7 +162,7 @@ def _check(given: argparse.Namespace) -> int:
 
     named = {n: v for n, v in vars(given).items() if n in _CHECKED and v is not None}
     settings = Settings.of(_values(given) | named, strict=True)
-    found = check(settings.source, timeout=settings.timeout, effects=settings.effects)
+    found = check(settings.source, timeout=settings.timeout)
     _print(found)
     return found.exit_code
 

@@ -22,7 +22,7 @@ from recovery_kit.payload.reader import Reader
 from recovery_kit.schema import DIGITS, TIME_UNITS, EventSchema
 
 _NAMES = {
-    "id": "id event_id eventid uuid message_id messageid key",
+    "id": "id event_id eventid uuid message_id messageid",
     "type": "type kind event_type eventtype op operation action direction",
     "value": "value amount quantity qty delta sum total price",
     "key": "key account account_id accountid sku customer user user_id",
@@ -32,6 +32,8 @@ _NAMES = {
 
 _NO_EFFECT = "has no effect in the schema"
 _DEEPEST, _MOST = 5, 20
+_TRIED = 200
+"""Messages on which each field that might do is tried; the best is then held against them all."""
 _MANY = 3
 """Repeats that differ; fewer may be true conflicts, which a run tells one by one."""
 
@@ -176,27 +178,36 @@ def _other_field(role: str, those: list[_Bad], schema: EventSchema) -> str:
     names = [shorten(_dotted(path), 40) for path, _ in has.most_common(_MOST)]
     more = f" and {len(has) - _MOST:,} more" if len(has) > _MOST else ""
     told = f"; they have: {', '.join(names)}{more}" if names else ""
-    best, most = "", 0
+    best, most = None, 0
     for path in _likely(role, has):
         other = _with(schema, **{role: _dotted(path)})
-        if other is None or other.paths[role] != path:
-            continue
-        faulty = (message.faults(other).get(role, "") for message in those)
-        fits = sum(not reason or reason.endswith(_NO_EFFECT) for reason in faulty)
-        if fits > most:
-            best, most = _dotted(path), fits
-    return told + (f"; perhaps {role}_field={best}, which fits {most:,} of them" if best else "")
+        if (
+            other
+            and other.paths[role] == path
+            and (fits := _fit(role, those[:_TRIED], other)) > most
+        ):
+            best, most = other, fits
+    if best is None:
+        return told
+    fits = _fit(role, those, best)
+    return f"{told}; perhaps {role}_field={getattr(best, role)}, which fits {fits:,} of them"
+
+
+def _fit(role: str, those: list[_Bad], schema: EventSchema) -> int:
+    """How many have, in this role, what a schema asks for; a type without an effect is a type."""
+    found = (message.faults(schema).get(role, "") for message in those)
+    return sum(not reason or reason.endswith(_NO_EFFECT) for reason in found)
 
 
 def _likely(role: str, paths: Iterable[Path]) -> list[Path]:
-    """Those that are called as fields of this role often are, the likeliest first."""
+    """Those that are called as fields of this role often are: the outermost, likeliest first."""
     names = _NAMES[role].split()
     found = [
         path
         for path in paths
         if path[-1].lower() in names and clean(_dotted(path)) == _dotted(path)
     ]
-    return sorted(found, key=lambda path: (names.index(path[-1].lower()), len(path), path))[:_MOST]
+    return sorted(found, key=lambda path: (len(path), names.index(path[-1].lower()), path))[:_MOST]
 
 
 def _with(schema: EventSchema, **changes: object) -> EventSchema | None:

@@ -214,10 +214,55 @@ def test_times_of_another_unit_and_times_without_a_zone() -> None:
 
 
 def test_what_is_advised_is_no_field_that_another_role_reads() -> None:
-    (line,) = told(b'{"key": "k", "type": "add", "value": 1}', schema=EventSchema(key="key"))
+    message = b'{"uuid": "k", "type": "add", "value": 1}'
+    (line,) = told(message, schema=EventSchema(key="uuid"))
     assert "perhaps" not in line
-    (line,) = told(b'{"key": "k", "type": "add", "value": 1}')
-    assert line.endswith("perhaps id_field=key, which fits 1 of them")
+    (line,) = told(message)
+    assert line.endswith("perhaps id_field=uuid, which fits 1 of them")
+
+
+def test_the_outermost_field_of_a_likely_name_is_advised() -> None:
+    (line,) = told(b'{"account": {"id": "a"}, "event_id": "e", "type": "add", "value": 1}')
+    assert line.endswith("perhaps id_field=event_id, which fits 1 of them")
+
+
+def test_what_fits_is_counted_in_all_of_many_messages() -> None:
+    some = [b'{"type": "add", "value": 1, "uuid": "u"}'] * 250
+    (line,) = told(*some, b'{"type": "add", "value": 1}', *some)
+    assert line.startswith("501 of 501: ")
+    assert line.endswith("perhaps id_field=uuid, which fits 500 of them")
+
+
+some_events = st.lists(
+    st.tuples(
+        st.sampled_from("ab"), st.sampled_from(["", ', "x": 1', ', "x": 2', ', "y": {"z": null}'])
+    ),
+    max_size=12,
+)
+
+
+@given(some_events)
+def test_repeats_are_counted_as_one_would_by_hand(rows: list[tuple[str, str]]) -> None:
+    seen = look(
+        [
+            pack(
+                [
+                    b'{"id": "%b", "type": "add", "value": 1%b}' % (i.encode(), more.encode())
+                    for i, more in rows
+                ]
+            )
+        ],
+        SCHEMAS[0],
+    )
+    first: dict[str, str] = {}
+    repeats = [
+        more != first[i] for i, more in rows if (i in first) or first.setdefault(i, more) is None
+    ]
+    assert bool(seen.warnings) == (sum(repeats) >= 3 and 2 * sum(repeats) > len(repeats))
+    for line in seen.warnings:
+        assert line.startswith(
+            f"{len(repeats)} of {len(rows)} events have the id of an earlier one, and {sum(repeats)} of"
+        )
 
 
 @pytest.mark.parametrize("name", ["amount\x1b[2J", "amount\\", ""])

@@ -172,7 +172,12 @@ def _sandbox(given: argparse.Namespace) -> int:
 
     with demo() as broker:
         if given.during:
-            return subprocess.call(given.during)
+            try:
+                return subprocess.call(given.during)
+            except OSError as error:
+                raise ParameterError(
+                    f"{given.during[0]!r} cannot be started: {error.strerror}"
+                ) from None
         _print(
             f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic "
             f"{broker.topic}"

@@ -263,6 +263,15 @@ def test_a_damaged_run_is_told_among_the_others(tmp_path: Path) -> None:
         "three": json.dumps(
             {"exit_code": "0", "started": 1, "ended": 2, "outputs": 3, "parameters": []}
         ),
+        "six": json.dumps(
+            {
+                "exit_code": 0,
+                "started": "2026-03-02T13:30:00Z",
+                "ended": "",
+                "outputs": [],
+                "parameters": {},
+            }
+        ),
         "four": "not JSON",
         "five": "[" * 100_000,
     }
@@ -271,7 +280,7 @@ def test_a_damaged_run_is_told_among_the_others(tmp_path: Path) -> None:
         (tmp_path / name / "manifest.json").write_text(text)
     done = command("history", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "12 runs, 6 of them compared" in done.stdout
+    assert "13 runs, 6 of them compared" in done.stdout
     for name in damages:
         assert re.search(rf"^  {name} .* not whole: ", done.stdout, re.MULTILINE), name
 
@@ -432,3 +441,11 @@ def test_sandbox_tells_how_to_point_at_it_and_ends_on_interrupt() -> None:
     told = "".join(lines)
     assert "bootstrap_servers = '127.0.0.1:" in told
     assert "topic = 'ledger-events'" in told
+
+
+def test_a_command_that_the_sandbox_cannot_start_is_one_line() -> None:
+    done = command("sandbox", "--", "no-such-command")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        "recovery-kit: 'no-such-command' cannot be started: No such file or directory"
+    )

@@ -134,7 +134,10 @@ def read(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{path} is not what a run of this kit writes: it lacks {', '.join(missing)}"
         )
-    if wrong := [name for name, kind in _KINDS.items() if not isinstance(found[name], kind)]:
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(found[name], kind)]
+    if not wrong and "topic" not in found["parameters"]:
+        wrong = ["parameters"]
+    if wrong:
         raise RunError(f"{path} is not what a run of this kit writes: see {', '.join(wrong)}")
     return found
 

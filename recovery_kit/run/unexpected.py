@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 import traceback
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from recovery_kit._show import shorten
 
@@ -30,7 +30,8 @@ def told(error: Exception, *, command: str) -> str:
     command : str
         What was asked for, such as ``check``, without its arguments.
     """
-    what = shorten(_without_secrets(f"{type(error).__name__}: {error}"), 300)
+    what = "".join(traceback.format_exception_only(error)).strip()
+    what = shorten(_without_secrets(what), 300)
     kept = _keep(error, command)
     for kind, then in _THEN.items():
         if isinstance(error, kind):
@@ -44,7 +45,7 @@ def told(error: Exception, *, command: str) -> str:
 
 def _keep(error: Exception, command: str) -> str:
     """Write the traceback where its owner alone can read it; says where."""
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    versions = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     lines = traceback.format_exception(error)
     text = (
         f"recovery-kit {command}\nPython {platform.python_version()} on {platform.platform()}\n"
@@ -58,6 +59,13 @@ def _keep(error: Exception, command: str) -> str:
     except OSError as refused:
         return f"Its traceback could not be kept in a file ({refused})"
     return f"Its traceback is in {path}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a checkout that nobody installed
+        return "unknown"
 
 
 def _without_secrets(text: str) -> str:

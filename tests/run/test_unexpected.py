@@ -82,3 +82,22 @@ def test_where_no_file_can_be_written_the_line_says_so(
     line = unexpected.told(ValueError("x"), command="run")
     assert "could not be kept in a file" in line
     assert "Its traceback is in" not in line
+
+
+class BrokenError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("nor can this be told")
+
+
+def test_an_error_that_cannot_tell_itself_is_a_line_too() -> None:
+    line, log = told(BrokenError())
+    assert "BrokenError: <exception str() failed>. Nobody foresaw this error" in line
+    assert "BrokenError" in log
+
+
+def test_a_package_that_is_not_installed_does_not_hide_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unexpected, "_PACKAGES", ("no-such-package-here", "pandas"))
+    _, log = told(ValueError("x"))
+    assert "\nno-such-package-here unknown, pandas " in log

@@ -256,11 +256,12 @@ def _repeats(samples: Sequence[Messages], reads: list[Read], schema: EventSchema
         return []
     names = ", ".join(shorten(name, 40) for name, _ in where.most_common(5))
     return [
-        f"{repeats:,} of {sum(len(read.events) for read in reads):,} events have the id of an "
-        f"earlier one, and {differing:,} of these differ from it, most often in: {names}. Copies "
-        "of one message do not, unless each delivery is stamped. If these are events of their "
-        "own, a run drops those with the same type, value and key as redeliveries and calls the "
-        f"others conflicts: then set id_field, now {shorten(schema.id, 40)}, to a field that no "
+        f"{repeats:,} of {sum(len(read.events) for read in reads):,} events repeat an id, and "
+        f"{differing:,} of these differ from the first one looked at that has it, most often in: "
+        f"{names}. Copies of one message do not, unless each delivery is stamped. If these are "
+        "events of their own, a run drops those with the same type, value and key as redeliveries "
+        "and calls the others conflicts: then set id_field, now "
+        f"{shorten(schema.id, 40)}, to a field that no "
         f"two events share{_own_id(events, schema)}"
     ]
 

@@ -80,7 +80,7 @@ def test_ids_that_are_not_unique_are_a_warning_and_not_in_the_way(
     assert cli.main(at) == 0
     out = capsys.readouterr().out
     assert "recovery-kit check: ready to run, with a warning" in out
-    assert "! 7 of 8 events have the id of an earlier one, and 7 of these differ from it" in out
+    assert "! 7 of 8 events repeat an id, and 7 of these differ from the first one" in out
     assert "perhaps id_field=uuid" in out
     assert cli.main([*at, "-p", "id_field", "uuid"]) == 0
     out = capsys.readouterr().out

@@ -261,7 +261,7 @@ def test_repeats_are_counted_as_one_would_by_hand(rows: list[tuple[str, str]]) -
     assert bool(seen.warnings) == (sum(repeats) >= 3 and 2 * sum(repeats) > len(repeats))
     for line in seen.warnings:
         assert line.startswith(
-            f"{len(repeats)} of {len(rows)} events have the id of an earlier one, and {sum(repeats)} of"
+            f"{len(repeats)} of {len(rows)} events repeat an id, and {sum(repeats)} of"
         )
 
 
@@ -293,8 +293,8 @@ def test_ids_that_are_not_unique_are_told_with_what_differs_and_what_to_set() ->
     orders = [event(id="order-1", value=i, uuid=f"u{i}", note=i % 2) for i in range(5)]
     (line,) = warned(event(id="e2"), *orders)
     assert line.startswith(
-        "4 of 6 events have the id of an earlier one, and 4 of these differ from it, most often "
-        "in: "
+        "4 of 6 events repeat an id, and 4 of these differ from the first one looked at that has "
+        "it, most often in: "
     )
     assert re.search(r"in: (uuid, value|value, uuid), note\. ", line)
     assert (
@@ -317,7 +317,10 @@ def test_one_id_under_several_message_keys_is_told() -> None:
     same = [event()] * 5
     assert warned(*same, keys=[b"a"] * 5) == []
     (line,) = warned(*same, keys=[b"a", b"b", b"c", b"d", None])
-    assert "4 of these differ from it, most often in: the message key." in line
+    assert (
+        "4 of these differ from the first one looked at that has it, most often in: the message key."
+        in line
+    )
 
 
 def test_one_id_in_several_partitions_is_told_where_a_key_would_keep_copies_together() -> None:
@@ -328,7 +331,10 @@ def test_one_id_in_several_partitions_is_told_where_a_key_would_keep_copies_toge
         ).warnings
 
     (line,) = partitions(b"k")
-    assert "4 of these differ from it, most often in: the partition." in line
+    assert (
+        "4 of these differ from the first one looked at that has it, most often in: the partition."
+        in line
+    )
     assert partitions(None) == []  # without a key a copy goes anywhere
 
 

@@ -5,8 +5,11 @@ a contract.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,11 +17,12 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from recovery_kit import _show, errors
 from recovery_kit._keep import write_text
-from recovery_kit.errors import ParameterError, RecoveryKitError
+from recovery_kit.errors import ParameterError, RecoveryKitError, RunError
+from recovery_kit.run import unexpected
 from recovery_kit.run.logs import LEVELS, log_to_stderr
 from recovery_kit.run.settings import Settings
 
@@ -30,41 +34,82 @@ _EPILOG = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    log_to_stderr(given.log_level)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack a character
+    given, code, why = argparse.Namespace(name="", json=False), errors.ERROR, ""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code: int = given.command(given)
+            given = _parse(arguments)
+            code = given.command(given)
     except RecoveryKitError as error:
-        print(f"recovery-kit: {_show.clean(error)}", file=sys.stderr)
-        return error.exit_code
+        code, why = error.exit_code, _show.clean(error)
     except KeyboardInterrupt:
-        print("recovery-kit: interrupted", file=sys.stderr)
-        return errors.INTERRUPTED
+        code, why = errors.INTERRUPTED, "interrupted"
+    except Exception as error:
+        why = unexpected.told(error, command=given.name)
+    if why:
+        _tell(why)
+        if getattr(given, "json", False):
+            line = {"event": f"recovery-kit {given.name}", "exit_code": code, "error": why}
+            with contextlib.suppress(RunError):  # that too is in the exit code
+                _print(json.dumps(line))
     return code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        given = _parser().parse_args(arguments)
+    except SystemExit:  # told already, or helped
+        _print("", end="")
+        raise
+    log_to_stderr(given.log_level)
+    return given
+
+
+def _print(what: object, *, end: str = "\n") -> None:
+    """Print the answer of a command. Who could not read it must not read 0 or 1 either."""
+    try:
+        print(what, end=end, flush=True)
+    except OSError as error:
+        _give_up(sys.stdout)
+        raise RunError(f"the output could not be written: {error.strerror}") from None
+
+
+def _tell(what: str) -> None:
+    """A line on standard error; nobody may be there to read it."""
+    try:
+        print(f"recovery-kit: {what}", file=sys.stderr, flush=True)
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let a stream that takes nothing more lead nowhere: else Python would try again when it ends,
+    and choose the exit code itself.
+    """
+    with contextlib.suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """A warning is a line for whoever gave the command, without the line of code that it comes
     from.
     """
-    print(f"recovery-kit: {_show.clean(message)}", file=sys.stderr)
+    _tell(_show.clean(message))
 
 
 def _demo(given: argparse.Namespace) -> int:
     from recovery_kit.run.notebooks import demo
 
-    print(
-        "recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it",
-        flush=True,
+    _print(
+        "recovery-kit demo: starts an Apache Kafka on this machine and simulates an incident on it"
     )
     outcome = demo(given.run_dir)
-    print(outcome)
+    _print(outcome)
     if outcome.exit_code != errors.DIVERGED:  # the incident is there to be found
         return outcome.exit_code or errors.ERROR
-    print(
+    _print(
         f"The demo went well. Open {given.run_dir}/report.html, or `make lab` and change a "
         "notebook's parameters."
     )
@@ -76,21 +121,12 @@ def _run(given: argparse.Namespace) -> int:
     from recovery_kit.run.metrics import NAME, json_line
     from recovery_kit.run.notebooks import run
 
-    try:
-        values = _values(given)
-        values.setdefault("run_dir", f"runs/{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        settings, by = Settings.of(values, strict=True), fail_on(given.fail_on)
-        outcome = run(settings, cell_timeout=given.cell_timeout, fail_on=by)
-    except RecoveryKitError as error:
-        if given.json:
-            line = {
-                "event": "recovery-kit run",
-                "exit_code": error.exit_code,
-                "error": _show.clean(error),
-            }
-            print(json.dumps(line), flush=True)
-        raise
-    print(json_line(outcome.manifest, outcome.summary) if given.json else outcome, flush=True)
+    values = _values(given)
+    values.setdefault("run_dir", f"runs/{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    settings, by = Settings.of(values, strict=True), fail_on(given.fail_on)
+    outcome = run(settings, cell_timeout=given.cell_timeout, fail_on=by)
+    _print(json_line(outcome.manifest, outcome.summary) if given.json else outcome)
+    given.json = False  # its one line is out
     if given.metrics:
         write_text(Path(given.metrics), (outcome.folder / NAME).read_text(encoding="utf-8"))
     return outcome.exit_code
@@ -99,7 +135,7 @@ def _run(given: argparse.Namespace) -> int:
 def _history(given: argparse.Namespace) -> int:
     from recovery_kit.run.history import history
 
-    print(history(given.runs, topic=given.topic))
+    _print(history(given.runs, topic=given.topic))
     return 0
 
 
@@ -111,10 +147,10 @@ def _purge(given: argparse.Namespace) -> int:
         if not sys.stdin.isatty():
             raise ParameterError("nobody is there to ask whether to delete; say --yes")
         if input(f"Delete what runs kept in {folder}? [y/N] ").strip().lower() not in ("y", "yes"):
-            print("Nothing was deleted.")
+            _print("Nothing was deleted.")
             return errors.ERROR
     left = purge(folder)
-    print(
+    _print(
         f"Deleted what runs kept in {folder}."
         + (f" Still there: {', '.join(map(_show.clean, left))}" if left else "")
     )
@@ -126,8 +162,8 @@ def _check(given: argparse.Namespace) -> int:
 
     named = {n: v for n, v in vars(given).items() if n in _CHECKED and v is not None}
     settings = Settings.of(_values(given) | named, strict=True)
-    found = check(settings.source, timeout=settings.timeout, effects=settings.effects)
-    print(found)
+    found = check(settings.source, timeout=settings.timeout)
+    _print(found)
     return found.exit_code
 
 
@@ -136,20 +172,25 @@ def _sandbox(given: argparse.Namespace) -> int:
 
     with demo() as broker:
         if given.during:
-            return subprocess.call(given.during)
-        print(
+            try:
+                return subprocess.call(given.during)
+            except OSError as error:
+                raise ParameterError(
+                    f"{given.during[0]!r} cannot be started: {error.strerror}"
+                ) from None
+        _print(
             f"Apache Kafka with the simulated incident: {broker.bootstrap_servers}, topic "
             f"{broker.topic}"
         )
-        print(
+        _print(
             "Point a notebook at it with these parameters (or leave bootstrap_servers empty, which "
             "means the same):"
         )
         defaults = Settings()
         for name, value in Settings().on_demo(broker).to_dict().items():
             if value != getattr(defaults, name):
-                print(f"    {name} = {value!r}")
-        print("It stays up until Ctrl-C.", flush=True)
+                _print(f"    {name} = {value!r}")
+        _print("It stays up until Ctrl-C.")
         threading.Event().wait()
     return 0
 
@@ -162,7 +203,8 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
     for path in given.file:
         try:
             found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            # Dates and numbers that cannot be are a ValueError of Python's own.
             raise ParameterError(f"{path} cannot be read as YAML: {error}") from None
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise ParameterError(
@@ -216,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "what to tell on standard error (default: %(default)s); info tells how a run comes along"
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--log-level", choices=LEVELS, default="warning", help=told)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="name")
 
     demo = commands.add_parser(
         "demo",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -141,7 +142,7 @@ class EventSchema:
         shown = ((k, v) for k, v in self.to_dict().items() if v != _DEFAULTS[k])
         return f"EventSchema({', '.join(f'{k}={v!r}' for k, v in shown)})"
 
-    @property
+    @cached_property
     def paths(self) -> dict[str, tuple[str, ...]]:
         """Role to path into the payload, for the roles that are read from there, in a fixed
         order.
@@ -151,7 +152,7 @@ class EventSchema:
             role: _path(role, name) for role in roles if (name := getattr(self, role)) is not None
         }
 
-    @property
+    @cached_property
     def factors(self) -> dict[str, int]:
         """Type to its factor, as a whole number of 10**-factor_decimals."""
         return {

@@ -73,6 +73,15 @@ def test_run_reads_its_parameters_from_a_file_and_the_command_line(
         (["run", "--fail-on", "kyes=1"], "Did you mean 'keys'?"),
         (["history", "missing"], "missing is no folder"),
         (["purge", "missing"], "missing is no run directory"),
+        (["check", "-f", "."], ". cannot be read as YAML"),
+        (["check", "-p", "timeout", "NaN"], "timeout is nan; expected a number from 0 to"),
+        (["check", "-p", "timeout", "1" + "0" * 400], "timeout is 1e+300; expected a number"),
+        (["check", "-p", "decimals", "1" * 5000], "expected a number"),
+        (["check", "-p", "effects", "[" * 100_000], 'expected JSON such as {"add": 1}'),
+        (["check", "-p", "effects", '{"a": {"b": 1}}', "-p", "topic", "t"], "the effect of 'a'"),
+        (["check", "-p", "client_config", "~nobody-here/x"], "client_config is '~nobody-here/x'"),
+        (["check", "-p", "client_config", "a\0b"], "expected a path"),
+        (["check", "--topic", "\udcff"], "topic is '\\udcff', which is not valid Unicode"),
         (
             ["check", "--bootstrap-servers", "127.0.0.1", "--topic", "t", "-p", "partitions", "x"],
             "partitions",
@@ -88,13 +97,201 @@ def test_errors_are_one_line_and_exit_code_2(
     assert "Traceback" not in told
 
 
-def test_a_file_of_parameters_that_is_nested_without_an_end_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "since: 2026-99-99",
+        "since: 2026-01-01 99:00:00",
+        "decimals: 1" + "0" * 5000,
+        "topic: " + "[" * 3000,
+        "? [1, 2]\n: 3",
+        "1: 2",
+        "- topic",
+        "",
+        "just text",
+        "topic: !!python/object:os.system x",
+        "a: *b",
+        "topic: \x00",
+        "timeout: .nan",
+        "timeout: 1" + "0" * 400,
+    ],
+)
+def test_no_parameter_file_ends_in_more_than_a_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deep = tmp_path / "deep.yaml"
-    deep.write_text("topic: " + "[" * 5_000)
-    assert cli.main(["run", "-f", str(deep)]) == 2
-    assert "deep.yaml cannot be read as YAML" in capsys.readouterr().err
+    (tmp_path / "p.yaml").write_text(text)
+    for name in ("check", "run"):
+        assert cli.main([name, "-f", str(tmp_path / "p.yaml")]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("recovery-kit: ")
+        assert told.count("\n") == 1
+        assert "Nobody foresaw" not in told
+
+
+DEFECT = """
+import sys
+from recovery_kit import cli
+from recovery_kit.kafka import check
+from recovery_kit.kafka.client.connection import client_options
+
+def broken(source, **_):
+    client_options(source["bootstrap_servers"], source["client_config"])
+    raise KeyError("planted-pl4nted-Passw0rd-behind")
+
+check.check = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_a_file(tmp_path: Path) -> None:
+    config = kept(
+        tmp_path,
+        "bootstrap.servers=127.0.0.1:1",
+        "security.protocol=SASL_PLAINTEXT",
+        "sasl.mechanism=PLAIN",
+        "sasl.username=alice",
+        "sasl.password=pl4nted-Passw0rd",
+    )
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", DEFECT, "check", "--topic", "t", "--client-config", str(config)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "KeyError: 'planted-***-behind'" in done.stderr
+    assert "report it to the maintainers with that file" in done.stderr
+    (log,) = (tmp_path / "tmp").iterdir()
+    assert str(log) in done.stderr
+    assert log.stat().st_mode & 0o777 == 0o600
+    traceback = log.read_text()
+    assert "in broken\nKeyError" in traceback
+    assert "KeyError: 'planted-***-behind'" in traceback
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [(["run", "--help"], ""), (["history", "runs"], ""), (["history", "runs"], "1")],
+)
+def test_who_could_not_read_the_answer_does_not_read_0(
+    arguments: list[str], unbuffered: str, tmp_path: Path
+) -> None:
+    example.write(tmp_path / "runs")
+    for out in ("/dev/full", "pipe"):
+        read, write = os.pipe()
+        os.close(read)  # as `recovery-kit ... | head` leaves it
+        with open("/dev/full", "w") if out == "/dev/full" else os.fdopen(write, "w") as stdout:  # noqa: PTH123
+            done = subprocess.run(
+                [sys.executable, "-m", "recovery_kit.cli", *arguments],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+                timeout=300,
+                check=False,
+            )
+        if out == "/dev/full":
+            os.close(write)
+        assert done.returncode == 2
+        assert done.stderr.startswith("recovery-kit: the output could not be written: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_where_nothing_can_be_told_the_exit_code_still_is() -> None:
+    for arguments in (["history", "missing"], ["run", "--json", "-p", "tpoic", "x"]):
+        with Path("/dev/full").open("w") as nowhere:
+            done = subprocess.run(
+                [sys.executable, "-m", "recovery_kit.cli", *arguments],
+                stdout=nowhere,
+                stderr=nowhere,
+                timeout=300,
+                check=False,
+            )
+        assert done.returncode == 2
+
+
+def test_a_terminal_that_lacks_a_character_gets_an_escape(tmp_path: Path) -> None:
+    example.write(tmp_path / "rüns")
+    done = subprocess.run(
+        [sys.executable, "-m", "recovery_kit.cli", "history", "rüns"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"History of ledger-events" in done.stdout
+
+
+@pytest.mark.parametrize("run_dir", ["/proc/none", "file", "file/inside"])
+def test_a_run_directory_that_cannot_be_is_one_line(run_dir: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    at = ["-p", "bootstrap_servers", "127.0.0.1:1", "-p", "topic", "t", "-p", "run_dir", run_dir]
+    done = command("run", "--json", *at, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot be a run directory" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert json.loads(done.stdout)["error"] in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_what_the_system_refused(tmp_path: Path) -> None:
+    """A limit on a file's size is a disk that is full: the system refuses to write on."""
+    example.write(tmp_path / "runs")
+    script = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    script += "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    script += "from recovery_kit import cli; sys.exit(cli.main(sys.argv[1:]))"
+    at = ["-p", "bootstrap_servers", "127.0.0.1:1", "-p", "topic", "t", "-p", "run_dir", "r"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", *at],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert "The system refused it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_run_is_told_among_the_others(tmp_path: Path) -> None:
+    example.write(tmp_path)
+    damages = {
+        "one": "{}",
+        "two": json.dumps(
+            {"exit_code": 0, "started": "x", "ended": "y", "outputs": [], "parameters": {}}
+        ),
+        "three": json.dumps(
+            {"exit_code": "0", "started": 1, "ended": 2, "outputs": 3, "parameters": []}
+        ),
+        "six": json.dumps(
+            {
+                "exit_code": 0,
+                "started": "2026-03-02T13:30:00Z",
+                "ended": "",
+                "outputs": [],
+                "parameters": {},
+            }
+        ),
+        "four": "not JSON",
+        "five": "[" * 100_000,
+    }
+    for name, text in damages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(text)
+    done = command("history", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "13 runs, 6 of them compared" in done.stdout
+    for name in damages:
+        assert re.search(rf"^  {name} .* not whole: ", done.stdout, re.MULTILINE), name
 
 
 def test_a_log_collector_reads_one_line_and_prometheus_a_file(
@@ -253,3 +450,11 @@ def test_sandbox_tells_how_to_point_at_it_and_ends_on_interrupt() -> None:
     told = "".join(lines)
     assert "bootstrap_servers = '127.0.0.1:" in told
     assert "topic = 'ledger-events'" in told
+
+
+def test_a_command_that_the_sandbox_cannot_start_is_one_line() -> None:
+    done = command("sandbox", "--", "no-such-command")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        "recovery-kit: 'no-such-command' cannot be started: No such file or directory"
+    )

@@ -4,9 +4,7 @@ fit the schema.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,8 +18,7 @@ from recovery_kit.kafka import log, wire
 from recovery_kit.kafka.client.connection import client_options, probe
 from recovery_kit.kafka.deliver import decode
 from recovery_kit.payload.messages import Messages
-from recovery_kit.payload.reader import Reader
-from recovery_kit.schema import EventSchema
+from recovery_kit.payload.sample import look
 from recovery_kit.sources.span import Span
 from recovery_kit.sources.window import window
 
@@ -29,33 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SAMPLE = 200
-"""Messages read of each partition."""
-
-_NAMES = {
-    "id_field": ("id", "event_id", "eventid", "uuid", "message_id", "messageid", "key"),
-    "type_field": (
-        "type",
-        "kind",
-        "event_type",
-        "eventtype",
-        "op",
-        "operation",
-        "action",
-        "direction",
-    ),
-    "value_field": ("value", "amount", "quantity", "qty", "delta", "sum", "total", "price"),
-    "key_field": (
-        "key",
-        "account",
-        "account_id",
-        "accountid",
-        "sku",
-        "customer",
-        "user",
-        "user_id",
-    ),
-    "time_field": ("time", "timestamp", "ts", "created_at", "occurred_at", "event_time"),
-}
+"""Offsets read of each partition."""
+_SHOWN = 20
+"""Partitions that are listed one by one."""
+_LATEST = 253_402_300_799_999
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,11 +44,14 @@ class Check:
         first_time, last_time.
     problems : list of str
         What stands in the way of a run, each with its fix.
+    warnings : list of str
+        What does not, and may yet be a mistake in the parameters.
     """
 
     facts: list[tuple[str, object]]
     partitions: pd.DataFrame
     problems: list[str]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -89,13 +66,18 @@ class Check:
             )
             for p in self.partitions.itertuples()
         ]
-        word = "something stands in the way" if self.problems else "ready to run"
+        if len(rows) > _SHOWN:
+            rows[_SHOWN:] = [("", f"and {len(rows) - _SHOWN:,} partitions more")]
+        word = "ready to run, with a warning" if self.warnings else "ready to run"
+        word = "something stands in the way" if self.problems else word
         return _show.text_card(
-            f"recovery-kit check: {word}", [*self.facts, *rows[:20]], self.problems
+            f"recovery-kit check: {word}",
+            [*self.facts, *rows],
+            [*self.problems, *self.warnings],
         )
 
 
-def check(source: Mapping[str, Any], *, timeout: float, effects: Mapping[str, Any]) -> Check:
+def check(source: Mapping[str, Any], *, timeout: float) -> Check:
     """Connect layer by layer, describe the topics, and read the first messages of each partition by
     the schema.
 
@@ -108,8 +90,6 @@ def check(source: Mapping[str, Any], *, timeout: float, effects: Mapping[str, An
         The arguments of `recovery_kit.replay`, by name, with ``topic`` a list.
     timeout : float
         Seconds without an answer after which it gives up.
-    effects : mapping
-        What each type does to a total, as it was given.
 
     Raises
     ------
@@ -126,19 +106,16 @@ def check(source: Mapping[str, Any], *, timeout: float, effects: Mapping[str, An
     if not works and layer != "brokers":
         return Check(layers[:-1], _partitions([], {}, {}), [f"{layer} fails: {detail}"])
     try:
-        facts, partitions, problems = _look(source, timeout, effects)
+        found = _look(source, timeout)
     except KafkaError as error:
         if not error.layer:
             raise
         return Check(layers, _partitions([], {}, {}), [f"{error.layer} fails: {error}"])
-    return Check(layers + facts, partitions, problems)
+    return replace(found, facts=layers + found.facts)
 
 
-def _look(
-    source: Mapping[str, Any], timeout: float, effects: Mapping[str, Any]
-) -> tuple[list[tuple[str, object]], pd.DataFrame, list[str]]:
-    """What a cluster that can be reached holds: facts, partitions and problems of a `Check`."""
-    schema: EventSchema = source["schema"]
+def _look(source: Mapping[str, Any], timeout: float) -> Check:
+    """What a cluster that can be reached holds."""
     cut = window(source["since"], source["until"], source["topic"])
     small = {"max_partition_fetch_bytes": 1 << 18}
     options = (source["bootstrap_servers"], source["client_config"])
@@ -155,22 +132,29 @@ def _look(
         lasts = log.batch_times(consumer, spans, last=True, timeout=10.0)
         table = _partitions(spans, firsts, lasts)
         configs = _configs(options, source["topic"])
-        reader = Reader(schema, None, None)
-        samples = list(_sample(consumer, spans, timeout))
-        rejects = Counter(str(r["reason"]) for m in samples for r in reader.read(m).rejects)
-    read = sum(len(m) for m in samples)
+        seen = look(list(_sample(consumer, spans, timeout)), source["schema"])
     facts: list[tuple[str, object]] = [("topics", ", ".join(source["topic"]))]
     facts += [
         ("partitions", len(spans)),
         ("records", f"{int(table['records'].sum()):,} offsets between start and end"),
     ]
     facts += configs
-    facts.append(("messages looked at", read))
-    facts.append(("of them readable", read - sum(rejects.values())))
-    problems = [f"{n:,} of {read:,}: {reason}" for reason, n in rejects.most_common(5)]
-    problems += _fixes(samples, schema, effects) if rejects else []
-    if not read:
-        problems.append("there is no message to look at, so whether the schema fits cannot be said")
+    facts += [
+        (
+            "messages looked at",
+            f"{seen.messages:,}, in the first {SAMPLE} offsets of each partition",
+        ),
+        ("of them events", seen.events),
+        ("of them tombstones", seen.tombstones),
+    ]
+    problems = [*_unread(spans), *seen.problems]
+    if seen.messages == seen.tombstones:
+        what = (
+            "every message looked at is a tombstone"
+            if seen.messages
+            else "there is no message to look at"
+        )
+        problems.append(f"{what}, so whether the schema fits cannot be said")
     needs_opening = [s for s in spans if s.log_start > 0]
     if needs_opening and cut.since_ms is None and not cut.since_offsets:
         first = table["first_time"].max()
@@ -179,7 +163,7 @@ def _look(
             f"the head of {len(needs_opening)} partition(s) is gone: give since{moment} and "
             "opening (the totals as of then)"
         )
-    return facts, table, problems
+    return Check(facts, table, problems, seen.warnings)
 
 
 def _partitions(spans: list[Span], firsts: dict[str, int], lasts: dict[str, int]) -> pd.DataFrame:
@@ -197,6 +181,15 @@ def _partitions(spans: list[Span], firsts: dict[str, int], lasts: dict[str, int]
     ]
     columns = ["topic", "partition", "log_start", "end", "records", "first_time", "last_time"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _unread(spans: list[Span]) -> list[str]:
+    """Where less was looked at than there is."""
+    return [
+        f"{s}: looked at to offset {s.tally.position:,}, not to {s.end:,}: {s.obstacle}"
+        for s in spans
+        if s.timed_out
+    ]
 
 
 def _sample(consumer: KafkaConsumer, spans: list[Span], timeout: float) -> Iterator[Messages]:
@@ -250,50 +243,8 @@ def _values(found: Any, topic: str) -> dict[str, str]:
     }
 
 
-def _fixes(samples: list[Messages], schema: EventSchema, effects: Mapping[str, Any]) -> list[str]:
-    """What to change, from the fields and types that the messages do have."""
-    fields: Counter[str] = Counter()
-    types: Counter[str] = Counter()
-    for m in samples:
-        for i in range(min(len(m), 50)):
-            try:
-                payload = json.loads(m.value(i) or b"null")
-            except (ValueError, RecursionError):
-                continue
-            flat = dict(_flat(payload))
-            fields.update(flat)
-            if isinstance(kind := flat.get(schema.type), str | int):
-                types[str(kind)] += 1
-    fixes = []
-    roles = {f"{role}_field": ".".join(path) for role, path in schema.paths.items()}
-    for parameter, name in roles.items():
-        if fields and not fields[name]:
-            likely = [f for f in fields if f.rpartition(".")[2].lower() in _NAMES[parameter]]
-            hint = f"; perhaps {parameter}={likely[0]}" if likely else ""
-            fixes.append(
-                f"no message has a field {name!r} ({parameter}); they have: "
-                f"{', '.join(sorted(fields)[:20])}{hint}"
-            )
-    unknown = {t: n for t, n in types.items() if t not in schema.effects}
-    if unknown:
-        seen = ", ".join(f"{_show.shorten(t, 30)} ({n})" for t, n in list(unknown.items())[:10])
-        fixes.append(
-            f"give these types an effect, 0 for none: {seen}; effects is now "
-            f"{json.dumps(effects, default=str)}"
-        )
-    return fixes
-
-
-def _flat(payload: object, before: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    if isinstance(payload, dict) and depth < 5:
-        for name, value in payload.items():
-            dotted = before + str(name).replace(".", "\\.")
-            yield (dotted, value)
-            yield from _flat(value, dotted + ".", depth + 1)
-
-
 def _time(ms: int | None) -> pd.Timestamp | None:
-    return None if ms is None or ms < 0 else pd.Timestamp(ms, unit="ms", tz="UTC")
+    return None if ms is None or not 0 <= ms <= _LATEST else pd.Timestamp(ms, unit="ms", tz="UTC")
 
 
 def _times(row: Any) -> str:

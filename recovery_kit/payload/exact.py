@@ -47,11 +47,11 @@ class Row(NamedTuple):
     time: int
 
 
-class _Number(str):
+class Number(str):
     """A JSON number, as the message says it."""
 
 
-class _Object(list[tuple[str, object]]):
+class Object(list[tuple[str, object]]):
     """A JSON object as its pairs, so that a field that stands twice is seen."""
 
 
@@ -76,33 +76,77 @@ def read_message(
     Reject
         With the reason, when the message cannot be read exactly.
     """
-    payload = _parse(value)
+    payload = parse(value)
     paths = schema.paths
     fields = {role: _field(payload, path) for role, path in paths.items()}
     name = {role: ".".join(path) for role, path in paths.items()}
     event_id = _text(fields["id"], name["id"])
     type_ = _text(fields["type"], name["type"])
-    codes = list(schema.effects)
-    if type_ not in codes:
-        raise Reject(f"type '{shorten(type_, 40)}' has no effect in the schema")
-    code = codes.index(type_)
+    code = _code(type_, schema)
     amount = _amount(fields["value"], name["value"], schema.decimals)
-    effect = amount * list(schema.factors.values())[code]
-    if abs(effect) >= 10**DIGITS:
-        raise Reject(f"field '{name['value']}' times its factor has more than {DIGITS} digits")
+    effect = _effect(amount, code, name["value"], schema)
     key = _text(fields["key"], name["key"]) if schema.key is not None else _message_key(message_key)
     if schema.time is not None:
         time = _time(fields["time"], name["time"], schema)
-    elif record_time < 0:
-        raise Reject("the record has no timestamp and the schema names no time field")
-    elif record_time > _LATEST:
-        raise Reject("the record's timestamp is outside the years 1 to 9999")
     else:
-        time = record_time
+        time = _record_time(record_time)
     return Row(event_id, code, amount, effect, key, time)
 
 
-def _parse(value: bytes) -> object:
+def faults(
+    value: bytes, message_key: bytes | None, record_time: int, schema: EventSchema
+) -> dict[str, str]:
+    """Whatever is wrong with a message, not the first fault alone.
+
+    Returns
+    -------
+    dict of str to str
+        Role to reason; empty exactly where `read_message` reads it, and else its reason is among
+        them. The role ``"message"`` is of one that has no fields to look at.
+    """
+    try:
+        payload = parse(value)
+    except Reject as reason:
+        return {"message": str(reason)}
+    found: dict[str, str] = {}
+    read: dict[str, object] = {}
+    for role in ("id", "type", "value", "key", "time"):
+        try:
+            read[role] = _role(role, payload, message_key, record_time, schema)
+        except Reject as reason:
+            found[role] = str(reason)
+    amount, code = read.get("value"), read.get("type")
+    if isinstance(amount, int) and isinstance(code, int):
+        try:
+            _effect(amount, code, ".".join(schema.paths["value"]), schema)
+        except Reject as reason:
+            found["value"] = str(reason)
+    return found
+
+
+def type_of(payload: object, schema: EventSchema) -> str:
+    """The type that a message of `parse` says it is, whether or not it has an effect."""
+    path = schema.paths["type"]
+    return _text(_field(payload, path), ".".join(path))
+
+
+def _role(
+    role: str, payload: object, message_key: bytes | None, record_time: int, schema: EventSchema
+) -> object:
+    path = schema.paths.get(role)
+    if path is None:
+        return _message_key(message_key) if role == "key" else _record_time(record_time)
+    found, name = _field(payload, path), ".".join(path)
+    if role == "value":
+        return _amount(found, name, schema.decimals)
+    if role == "time":
+        return _time(found, name, schema)
+    text = _text(found, name)
+    return _code(text, schema) if role == "type" else text
+
+
+def parse(value: bytes) -> object:
+    """A message as `Object`, list, text, `Number`, bool and None; a Reject where it is none."""
     if not value:
         raise Reject("the message is empty")
     try:
@@ -116,16 +160,16 @@ def _parse(value: bytes) -> object:
     try:
         payload = json.loads(
             text,
-            object_pairs_hook=_Object,
-            parse_int=_Number,
-            parse_float=_Number,
+            object_pairs_hook=Object,
+            parse_int=Number,
+            parse_float=Number,
             parse_constant=_constant,
         )
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise Reject("more than one JSON value in the message") from None
         raise Reject("the message is not JSON") from None
-    if not isinstance(payload, _Object):
+    if not isinstance(payload, Object):
         raise Reject(f"the message is {_kind(payload)}, not an object")
     return payload
 
@@ -148,9 +192,9 @@ def _constant(name: str) -> None:
 
 
 def _kind(found: object) -> str:
-    if isinstance(found, _Object):
+    if isinstance(found, Object):
         return "an object"
-    if isinstance(found, _Number):
+    if isinstance(found, Number):
         return "a number"
     return _KINDS.get(type(found), "a string")
 
@@ -159,7 +203,7 @@ def _field(payload: object, path: tuple[str, ...]) -> object:
     found = payload
     for depth, name in enumerate(path, 1):
         shown = ".".join(path[:depth])
-        if not isinstance(found, _Object):
+        if not isinstance(found, Object):
             raise Reject(f"field '{'.'.join(path[: depth - 1])}' is {_kind(found)}, not an object")
         values = [v for k, v in found if k == name]
         if not values:
@@ -171,7 +215,7 @@ def _field(payload: object, path: tuple[str, ...]) -> object:
 
 
 def _text(found: object, name: str) -> str:
-    if isinstance(found, _Number):
+    if isinstance(found, Number):
         if not re.fullmatch(r"-?[0-9]+", found):
             raise Reject(
                 f"field '{name}' is a number with a fraction or exponent, not a string or a whole "
@@ -187,6 +231,28 @@ def _text(found: object, name: str) -> str:
     return found
 
 
+def _code(type_: str, schema: EventSchema) -> int:
+    codes = list(schema.effects)
+    if type_ not in codes:
+        raise Reject(f"type '{shorten(type_, 40)}' has no effect in the schema")
+    return codes.index(type_)
+
+
+def _effect(amount: int, code: int, name: str, schema: EventSchema) -> int:
+    effect = amount * list(schema.factors.values())[code]
+    if abs(effect) >= 10**DIGITS:
+        raise Reject(f"field '{name}' times its factor has more than {DIGITS} digits")
+    return effect
+
+
+def _record_time(time: int) -> int:
+    if time < 0:
+        raise Reject("the record has no timestamp and the schema names no time field")
+    if time > _LATEST:
+        raise Reject("the record's timestamp is outside the years 1 to 9999")
+    return time
+
+
 def _message_key(key: bytes | None) -> str | None:
     if key is None:
         return None
@@ -200,7 +266,7 @@ def _message_key(key: bytes | None) -> str | None:
 
 def _amount(found: object, name: str, decimals: int) -> int:
     if not isinstance(found, str) or not (
-        isinstance(found, _Number) or _TEXT_NUMBER.fullmatch(found)
+        isinstance(found, Number) or _TEXT_NUMBER.fullmatch(found)
     ):
         shown = "a string that is not a number" if isinstance(found, str) else _kind(found)
         raise Reject(f"field '{name}' is {shown}, not an exact number")
@@ -227,7 +293,7 @@ def _amount(found: object, name: str, decimals: int) -> int:
 
 
 def _time(found: object, name: str, schema: EventSchema) -> int:
-    if isinstance(found, _Number):
+    if isinstance(found, Number):
         if len(found) > _LONGEST_NUMBER:
             raise Reject(f"field '{name}' is a number of more than {_LONGEST_NUMBER} characters")
         time = _epoch(found, name, TIME_UNITS[schema.time_unit])
@@ -240,7 +306,7 @@ def _time(found: object, name: str, schema: EventSchema) -> int:
     return time
 
 
-def _epoch(found: _Number, name: str, unit: int) -> int:
+def _epoch(found: Number, name: str, unit: int) -> int:
     try:
         sign, digits, exponent = Decimal(found).as_tuple()
     except InvalidOperation:

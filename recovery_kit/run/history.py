@@ -231,16 +231,24 @@ def _begun(path: Path) -> bool:
 
 def _look(path: Path) -> dict[str, Any]:
     """One run directory: its manifest, None where it is not whole, and its row."""
+    run = _show.clean(path.name)
     try:
-        told = manifest.read(path)
-        summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+        return {"run": run} | _whole(path)
     except RunError as error:
         why = "no manifest.json" if not (path / manifest.NAME).exists() else _show.told(error)
-        return {"run": path.name, "manifest": None, "state": f"not whole: {why}"}
+    except OSError as error:
+        why = f"it cannot be read: {error.strerror}"
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = f"its files are not what a run writes: {type(error).__name__}"
+    return {"run": run, "manifest": None, "state": f"not whole: {why}"}
+
+
+def _whole(path: Path) -> dict[str, Any]:
+    told = manifest.read(path)
+    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
     found = summary.get("reconciliation", {})
     names = ("net_difference", "absolute_difference")
     return {
-        "run": path.name,
         "path": path,
         "manifest": told,
         "started": pd.Timestamp(told["started"]),

@@ -38,6 +38,8 @@ _PACKAGES = (
 )
 _INPUTS = ("expected", "opening", "processed")
 _BLOCK = 1 << 20
+_KINDS = {"exit_code": int, "started": str, "ended": str, "outputs": list, "parameters": dict}
+"""What a manifest has at the least."""
 
 
 def begun(settings: Settings) -> dict[str, Any]:
@@ -128,14 +130,15 @@ def read(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} holds no whole run: it has no {NAME}, which is written last")
     found = read_json(path)
-    if missing := [
-        name
-        for name in ("exit_code", "started", "ended", "outputs", "parameters")
-        if name not in found
-    ]:
+    if missing := [name for name in _KINDS if name not in found]:
         raise RunError(
             f"{path} is not what a run of this kit writes: it lacks {', '.join(missing)}"
         )
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(found[name], kind)]
+    if not wrong and "topic" not in found["parameters"]:
+        wrong = ["parameters"]
+    if wrong:
+        raise RunError(f"{path} is not what a run of this kit writes: see {', '.join(wrong)}")
     return found
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from recovery_kit._keep import write_whole
 from recovery_kit.errors import IdentityError, LogTooLarge, ParameterError, TableError, did_you_mean
+from recovery_kit.kafka.client.secret import Secret
 from recovery_kit.tables.arrow import to_pandas
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
             raise ParameterError(
                 f"pseudonymize is {settings.pseudonymize!r}; expected key, or key,id.{near}"
             )
-    secret = os.environ.get(VARIABLE, "").encode()
+    secret = Secret(os.environ.get(VARIABLE, "")).reveal.encode()
     if len(secret) < _SHORTEST:
         found = f"is {len(secret)} characters long" if secret else "is not set"
         raise ParameterError(

@@ -132,10 +132,17 @@ def alone(folder: Path) -> Iterator[None]:
     Raises
     ------
     RunError
-        Another process holds it.
+        Another process holds it, or the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a", encoding="utf-8") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / LOCK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be a run directory: {error.strerror}. Name another run_dir, or put "
+            "that right"
+        ) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recovery_kit._show import brief
+from recovery_kit._show import brief, shorten
 from recovery_kit.errors import ParameterError, did_you_mean
 from recovery_kit.schema import EventSchema
 from recovery_kit.tables.spelling import rules_of
@@ -27,6 +27,8 @@ _SECRET = re.compile(
     r"passw|passphrase|secret|token|credential|api_?key|private_?key|access_?key|jaas|keystore|signature",
     re.IGNORECASE,
 )
+_LONGEST = 10**9
+"""The largest number that a time-out may be: it is seconds."""
 _LOGIN = re.compile(r"://[^/?#]*@")
 
 
@@ -183,12 +185,12 @@ class Settings:
                 if isinstance(default, bool)
                 else json.loads(text)
             )
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             example = {"csv": '{"separator": ";"}'}.get(name, '{"add": 1}')
             shown = {bool: "true or false", dict: f"JSON such as {example}"}.get(
                 type(default), "a number"
             )
-            raise ParameterError(f"{name} is {text!r}; expected {shown}") from None
+            raise ParameterError(f"{name} is {shorten(text)!r}; expected {shown}") from None
 
     @property
     def schema(self) -> EventSchema:
@@ -269,7 +271,12 @@ class Settings:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if f.metadata["path"] and value and "://" not in value:
-                paths[f.name] = str(Path(value).expanduser().resolve())
+                try:
+                    paths[f.name] = str(Path(value).expanduser().resolve())
+                except (RuntimeError, ValueError) as error:  # ~nobody, a loop of links, a null byte
+                    raise ParameterError(
+                        f"{f.name} is {value!r}; expected a path: {error}"
+                    ) from None
         return dataclasses.replace(self, **paths)
 
 
@@ -300,7 +307,12 @@ def _default(f: dataclasses.Field[Any]) -> object:
 
 def _checked(name: str, value: object, default: object) -> object:
     wanted = type(default)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value <= _LONGEST:  # nor is NaN
+            found = max(
+                min(value, 10**300), -(10**300)
+            )  # an int of thousands of digits is no float
+            raise ParameterError(f"{name} is {found:g}; expected a number from 0 to {_LONGEST:,}")
         return float(value)
     if wanted is dict and isinstance(value, Mapping):
         return dict(value)
@@ -309,6 +321,8 @@ def _checked(name: str, value: object, default: object) -> object:
         raise ParameterError(
             f"{name} is {brief(value)}, {_named(type(value))}; expected {_named(wanted)}{hint}"
         )
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        raise ParameterError(f"{name} is {value!r}, which is not valid Unicode; expected text")
     return value
 
 

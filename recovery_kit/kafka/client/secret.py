@@ -5,7 +5,11 @@ was sent.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
+
+_made: set[str] = set()
+"""Every secret that this process has held, so that none of them is written into a traceback."""
 
 
 class Secret(str):
@@ -15,6 +19,12 @@ class Secret(str):
     """
 
     __slots__ = ()
+
+    def __new__(cls, text: object = "") -> Secret:
+        """Text that is remembered as one that nothing may show."""
+        made = super().__new__(cls, text)
+        _made.add(made.reveal)
+        return made
 
     def __repr__(self) -> str:
         return "'***'"
@@ -37,6 +47,19 @@ def hide_secrets(text: str, options: Mapping[str, object]) -> str:
         secret = value if isinstance(value, Secret) else getattr(value, "secret", None)
         if isinstance(secret, Secret) and secret:
             text = text.replace(secret.reveal, "***")
+    return text
+
+
+def hide_every_secret(text: str) -> str:
+    """The text with every secret that this process has held replaced by ``***``.
+
+    Every value of a client.properties file is one, so that the shortest, such as ``1``, are
+    replaced where they stand alone: else nobody could read what is left.
+    """
+    forms = {form for made in _made if made for form in (made, repr(made)[1:-1])}
+    for form in sorted(forms, key=len, reverse=True):
+        found = re.escape(form)
+        text = re.sub(found if len(form) > 3 else rf"(?<!\w){found}(?!\w)", "***", text)
     return text
 
 

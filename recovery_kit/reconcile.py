@@ -32,12 +32,13 @@ class Reconciliation:
     table : DataFrame or Table
         A row a key of either side, sorted by key: ``key``, ``expected``, ``recovered`` (null where
         a side lacks the key), ``difference`` (expected - recovered, a side that lacks the key
-        counting as 0), ``status``: one of ``"matched"``, ``"diverged"``, ``"missing from
-        expected"`` (only the log has the key), ``"unknown to the log"`` (only the expected side has
-        it), ``"indeterminate"`` (the log was not read whole, so neither matched nor diverged can be
-        said) or ``"not compared"`` (no expected totals were given; the difference is null). Where
-        expected has events, added or subtracted, then also ``expected_events``, ``events`` and so
-        on, and ``differs``: the names of what differs.
+        counting as 0), ``status``: one of ``"matched"`` (also a total of zero that the other side
+        lacks, unless ``strict_keys``), ``"diverged"``, ``"missing from expected"`` (only the log
+        has the key), ``"unknown to the log"`` (only the expected side has it), ``"indeterminate"``
+        (the log was not read whole, so neither matched nor diverged can be said) or ``"not
+        compared"`` (no expected totals were given; the difference is null). Where expected has
+        events, added or subtracted, then also ``expected_events``, ``events`` and so on, and
+        ``differs``: the names of what differs.
     summary : dict
         ``keys``, ``statuses`` (status to count), ``divergent`` (the rows of ``divergences``); over
         all keys the sums ``expected``, ``recovered``, ``net_difference``, ``absolute_difference``,

@@ -59,6 +59,17 @@ def test_every_status_has_its_bar_and_its_count() -> None:
     assert chart.get_suptitle() == "3 of 4 keys not matched"
 
 
+def test_keys_of_which_none_is_on_both_sides_are_not_called_matched() -> None:
+    """Each total is zero, so each matches; but nothing was compared."""
+    log = [("1", "add", "0", "a", 0, "t", 0, 0)]
+    recovered = totals(to_pandas(events(log)))
+    one = pd.DataFrame({"key": ["A"], "total": ["0.00"]})
+    title = charts.statuses(reconcile(recovered, one)).get_suptitle()
+    assert title == "Nothing compared: every total is zero, and no key is on both sides"
+    both = pd.DataFrame({"key": ["A", "a"], "total": ["0.00", "0.00"]})
+    assert charts.statuses(reconcile(recovered, both)).get_suptitle() == "All 2 keys match"
+
+
 def test_what_cannot_be_settled_is_not_called_matched() -> None:
     title = charts.statuses(found(verdict="raced").r).get_suptitle()
     assert title == "4 of 4 keys cannot be settled; the replay is not complete, but raced"

@@ -123,7 +123,7 @@ TABLE = [
          "list_has_a_version_not_chosen", "list_has_another_key"),
         ("applied as 179.22, the log says 179.21", "list_has_another_amount",
          "list_has_the_amount_of_a_version_not_chosen"),
-        ("applied as 5.00, as a version says that was not chosen; the chosen one says 9.00",
+        ("applied as 5.00, a version not chosen; chosen was 9.00",
          "list_has_the_amount_of_a_version_not_chosen", "list_has_another_amount"),
         ("applied with another amount", "list_has_other_amounts", "list_has_another_amount"),
         ("in the processed list, not in the log as read", "list_has_a_stranger",

@@ -154,10 +154,5 @@ def _judged(case: Case, before: State, windows: list[Window], known: int) -> lis
         bits -= 4 * (len(window.spans) - 1)
     if bits <= 0 or broken.sum() > 0.2 * fixed.sum() or fixed.sum() < 3 * len(new):
         return None
-    each = replace(
-        new[0], fixed=int(fixed.sum()) // len(new), broken=int(broken.sum()), bits=bits / len(new)
-    )
-    return [
-        *windows[:known],
-        *(replace(w, fixed=each.fixed, broken=each.broken, bits=each.bits) for w in new),
-    ]
+    each = bits / len(new)
+    return [*windows[:known], *(replace(w, bits=each) for w in new)]

@@ -223,7 +223,7 @@ def _wrong(case: Case, met: pl.DataFrame) -> pl.DataFrame:
         pl.lit("applied as ")
         + pl.col("once").cast(pl.String)
         + pl.when("version")
-        .then(pl.lit(", as a version says that was not chosen; the chosen one says "))
+        .then(pl.lit(", a version not chosen; chosen was "))
         .otherwise(pl.lit(", the log says "))
         + pl.col("effect").cast(pl.String)
     )

@@ -214,7 +214,7 @@ def _in_place(case: Case, state: State, window: Window, seen: Seen) -> Window:
 
 
 def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | None:
-    """The window with what it puts right and wrong, and its bits; None where it says too little.
+    """The window with its bits; None where it says too little.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _judged(case: Case, state: State, window: Window, seen: Seen) -> Window | No
     bits -= cost_of(case, seen.cause, seen.kind, seen.place, tail=seen.tail)
     if bits <= 0 or fixed.sum() < 2 or broken.sum() > 0.2 * fixed.sum():
         return None
-    return replace(window, fixed=int(fixed.sum()), broken=int(broken.sum()), bits=bits)
+    return replace(window, bits=bits)
 
 
 def together(case: Case, found: Sequence[Window]) -> list[Window]:

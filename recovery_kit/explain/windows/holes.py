@@ -63,4 +63,4 @@ def _cut(window: Window, hole: Window) -> list[Window]:
         before.append(Stretch(place, begin, max(begin, min(low, end))))
         after.append(Stretch(place, min(max(high, begin), end), end))
     parts = (tuple(span for span in spans if span.end > span.begin) for spans in (before, after))
-    return [replace(window, spans=spans, broken=0) for spans in parts if spans]
+    return [replace(window, spans=spans) for spans in parts if spans]

@@ -58,18 +58,16 @@ class Stretch(NamedTuple):
 class Window:
     """Rows [begin, end) of some partitions, in each its own; of one type (its number) or all (-1).
 
-    ``copies`` says that the rows are those of the redelivered copies. ``fixed`` and ``broken`` are
-    the keys that it put right and wrong when it was found, ``bits`` by how much the former outweigh
-    what the window takes to describe. ``rest`` is the part of the keys' differences that it left
-    then, of a window that puts hardly any key exactly right: its edges are guessed.
+    ``copies`` says that the rows are those of the redelivered copies. ``bits`` is by how much the
+    keys that it put right when it was found outweigh those that it put wrong, and what the window
+    takes to describe. ``rest`` is the part of the keys' differences that it left then, of a window
+    that puts hardly any key exactly right: its edges are guessed.
     """
 
     cause: Cause
     kind: int
     spans: tuple[Stretch, ...]
     copies: bool = False
-    fixed: int = 0
-    broken: int = 0
     bits: float = 0.0
     rest: float = 0.0
 
@@ -233,8 +231,6 @@ def joined(found: Sequence[Window]) -> list[Window]:
                     other.kind,
                     spans,
                     other.copies,
-                    other.fixed + window.fixed,
-                    other.broken + window.broken,
                     other.bits + window.bits,
                     max(other.rest, window.rest),
                 )

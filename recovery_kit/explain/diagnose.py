@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
-from recovery_kit._show import number, shorten
+from recovery_kit._show import number, quoted
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain.case.case import Case, open_case
 from recovery_kit.explain.diagnosis import Diagnosis
@@ -292,7 +292,7 @@ def _rest(case: Case, rows: list[Row], replay: Any, listed: bool) -> list[Row]:
             said = why.format(events=f"{case.busy[key]:,} events")
             row = tables.plain(key, cause, amount, said, grade=grade)
         else:
-            said = _unexplained(case, amount, listed, shorten(names[key]))
+            said = _unexplained(case, amount, listed, quoted(names[key]))
             row = tables.plain(key, "unexplained", amount, said)
         made.append(row)
     return made
@@ -323,7 +323,7 @@ def _check(case: Case, rows: list[Row]) -> None:
     for key, total in _told(case, rows).items():
         if total != case.difference[key]:
             raise IdentityError(
-                f"the causes of {shorten(case.keys['key'][key])} add up to "
+                f"the causes of {quoted(case.keys['key'][key])} add up to "
                 f"{tables.decimal(total, case.scale)}, its difference is "
                 f"{tables.decimal(case.difference[key], case.scale)}"
             )

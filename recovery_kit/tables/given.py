@@ -194,8 +194,8 @@ def _read(
             _refuse_a_row_of_totals(column, name, raw)
         done[ours] = kinds[ours](column, name, raw)
         noted = _noted(source, name)
-        if kinds[ours] is casts.amount and casts.is_text(column.type) and not raw.written.decimal:
-            found = doubtful(casts.plain(column, name, raw))
+        if kinds[ours] is casts.amount and casts.is_text(column.type):
+            found = doubtful(casts.plain(column, name, raw), raw.typed.get(name), raw.written)
             noted = {_DOUBT: found.encode()} if found else None
         schema.append(pa.field(ours, done[ours].type, metadata=noted))
     return pa.table(done, pa.schema(schema)), raw

@@ -248,10 +248,21 @@ def _json(options: Mapping[str, object]) -> str:
     return json.dumps(options, ensure_ascii=False)
 
 
-def doubtful(text: pa.Array) -> str | None:
+def doubtful(plain: pa.Array, typed: pa.Array | None, written: Written) -> str | None:
     """An amount of a column in which each point has just what a point between thousands has around
-    it; None where one has not.
+    it; None where one has not, or where it was told what a point is.
+
+    Parameters
+    ----------
+    plain : pyarrow.Array
+        Amounts as `Written.plain` gives them.
+    typed : pyarrow.Array or None
+        Which of them are numbers as such, not text: their points are what they are.
+    written : Written
     """
+    if written.decimal or written.thousands:
+        return None
+    text = plain if typed is None else plain.filter(pc.invert(typed))
     pointed = text.filter(pc.match_substring(text, "."))
     grouped = pc.match_substring_regex(pointed, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
     return pointed[0].as_py() if len(pointed) and pc.all(grouped).as_py() else None

@@ -226,6 +226,17 @@ def test_lines_count_from_the_top_whatever_the_options(tmp_path: Path) -> None:
         read_totals(path, csv={"separator": ";", "footer": 1})
 
 
+def test_excels_line_for_the_separator(tmp_path: Path) -> None:
+    path = write(tmp_path, "sep=;\nkey;total\na;1\n")
+    with pytest.raises(
+        TableError, match=r"line 1: tells Excel the separator\. Take this"
+    ) as caught:
+        read_totals(path)
+    assert advised(caught) == [{"separator": ";"}]
+    with pytest.raises(TableError, match="line 1: tells Excel the separator"):
+        read_totals(path, csv={"separator": ";"})
+
+
 # Points that may stand between thousands
 
 
@@ -253,6 +264,8 @@ def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: st
             )
         else:
             assert found in ((), [])
+    for said in column(*cells), column("1", *cells):
+        assert reconcile(recovered, read_totals(said, csv={"thousands": ","})).notes == ()
     settled = [
         read_totals(column(*cells), csv={"decimal": "."}),
         pa.table({"key": ["k"], "total": pa.array([Decimal("-3.000")])}),
@@ -265,6 +278,15 @@ def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: st
 
 def run(**values: Any) -> Run:
     return Run(Settings.of({"bootstrap_servers": "nowhere:1", "topic": "t"} | values, strict=True))
+
+
+def test_a_number_of_json_has_a_point_that_is_one(tmp_path: Path) -> None:
+    recovered = totals(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
+    for cell, told in (("-3.000", 0), ('"-3.000"', 1)):
+        path = write(tmp_path, f'{{"key": "a", "total": {cell}}}\n', "t.jsonl")
+        assert len(reconcile(recovered, path).notes) == told
+        table = read_totals(path, csv={"thousands": "."})
+        assert amounts(table) == [Decimal(-3) if told == 0 else Decimal(-3000)]
 
 
 def test_a_notebook_is_told_its_own_parameters(tmp_path: Path) -> None:

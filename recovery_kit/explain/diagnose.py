@@ -19,7 +19,7 @@ from recovery_kit.explain.evidence.rows import of_finding, of_proof, of_stranger
 from recovery_kit.explain.proven.listed import Proof, prove
 from recovery_kit.explain.windows.window import CAUSES, SCALED, SIGN, Cause, State, Window, settle
 from recovery_kit.tables import decimals, frames
-from recovery_kit.tables.given import read_processed
+from recovery_kit.tables.given import doubts, read_processed
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -91,13 +91,17 @@ def explain(
         if not all(hasattr(given, name) for name in names):
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(reconciliation, dedup)
-    listed = None if processed is None else read_processed(processed)
+    listed, notes = None, list[str]()
+    if processed is not None:
+        listed = read_processed(processed)
+        notes = doubts(
+            listed, case.events.kept.table.schema.field("effect").type.scale, what="processed"
+        )
     finer = _scale_of(listed)
     if finer > case.scale:
         slack = decimals.unscaled(reconciliation.tolerance, finer)
         case = replace(case, scale=finer, slack=slack)
     _guard(case)
-    notes: list[str] = []
     if listed is None:
         rows, incidents = _from_totals(case)
     else:

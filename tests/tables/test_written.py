@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recovery_kit.dedup import dedup
 from recovery_kit.errors import ParameterError, TableError
+from recovery_kit.explain import explain
 from recovery_kit.reconcile import reconcile
 from recovery_kit.run.settings import Settings
 from recovery_kit.run.steps import Run
@@ -273,6 +275,15 @@ def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: st
     assert [reconcile(recovered, given).notes for given in settled] == [(), ()]
 
 
+@pytest.mark.parametrize(("cell", "told"), [("5.000", 1), ("5.00", 0)])
+def test_three_decimals_of_a_processed_list_are_told(cell: str, told: int) -> None:
+    found = dedup(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
+    reconciliation = reconcile(totals(found), column("4"))
+    processed = read_processed(pa.table({"event_id": ["e"], "effect": [cell]}))
+    notes = explain(reconciliation, found, processed=processed).summary["notes"]
+    assert len([note for note in notes if "processed has amounts such as 5.000" in note]) == told
+
+
 # In the words of a notebook
 
 
@@ -293,7 +304,10 @@ def test_a_notebook_is_told_its_own_parameters(tmp_path: Path) -> None:
     path = str(write(tmp_path, "konto;saldo\na;1,50\n"))
     with pytest.raises(TableError) as caught:
         run(expected=path).expected  # noqa: B018
-    assert "Say which one holds the key, with expected_key. With csv: " in str(caught.value)
+    assert (
+        "its columns are 'konto', 'saldo'. Say which one holds the key, with expected_key"
+        in str(caught.value)
+    )
     assert "columns=" not in str(caught.value)
     named = {"expected_key": "konto", "expected_total": "saldo"}
     with pytest.raises(TableError, match="has no column 'konto'") as caught:

@@ -1,6 +1,8 @@
 """Settings: the one table of parameters."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError, SchemaError
 from recovery_kit.run.settings import Settings
+from recovery_kit.schema import EventSchema
 
 
 def test_values_are_picked_out_of_a_namespace() -> None:
@@ -134,3 +137,10 @@ def test_what_is_set_wrongly_is_told_before_the_log_is_read() -> None:
         Settings.of({"csv": {"decimal": ";"}})
     settings = Settings.of({"csv": {"separator": ";", "opening": {"sheet": "Jan"}}})
     assert Settings.of(settings.to_dict(), strict=True) == settings
+
+
+def test_how_a_users_files_are_written_does_not_concern_the_demo() -> None:
+    demo: Any = SimpleNamespace(
+        bootstrap_servers="here:1", topic="t", schema=EventSchema(), expected="e", processed="p"
+    )
+    assert Settings(csv={"separator": ";"}).on_demo(demo).csv == {}

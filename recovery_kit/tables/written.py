@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -24,7 +25,6 @@ _NEGATIVES = {"(1)": r"^\((.*)\)$", "1-": r"^(.*)-$", "−1": r"^−(.*)$"}
 _DECIMALS = (".", ",")
 _THOUSANDS = (",", ".", " ", "'", "’")
 _UNBROKEN = "[\u00a0\u2009\u202f]"
-_IN_NUMBERS = set("0123456789+-−.,()'’ \u00a0\u2009\u202f")
 
 
 def _whole(value: object) -> bool:
@@ -35,8 +35,19 @@ def _mark(value: object) -> bool:
     return isinstance(value, str) and len(value) == 1 and value not in '"\r\n'
 
 
+def _sign(text: str) -> bool:
+    return all(unicodedata.category(c) == "Sc" for c in text)
+
+
 def _currency(value: object) -> bool:
-    return isinstance(value, str) and not _IN_NUMBERS & set(value) and value not in ("", "e", "E")
+    if not isinstance(value, str) or value in ("", "e", "E"):
+        return False
+    return all(c.isalpha() or _sign(c) for c in value)
+
+
+def _surely_a_currency(text: str) -> bool:
+    """Not any letters: 5k and 5 CR say something else than 5."""
+    return bool(text) and (_sign(text) or re.fullmatch("[A-Z]{3}", text) is not None)
 
 
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -44,7 +55,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "decimal": (lambda v: v in _DECIMALS, '"." or ","'),
     "thousands": (lambda v: v in _THOUSANDS, 'one of "," "." " " "\'" "’"'),
     "negative": (lambda v: v in _NEGATIVES, 'one of "(1)", "1-" and "−1", where 1 is any number'),
-    "currency": (_currency, 'a sign or a code, such as "€", without blanks or digits'),
+    "currency": (_currency, 'a sign or a code, such as "€" or "EUR"'),
     "footer": (_whole, "how many rows at the foot are no rows of the table, 0 or more"),
     "sheet": (lambda v: isinstance(v, str) and bool(v), "the name of a sheet"),
 }
@@ -203,7 +214,7 @@ class Written:
             "decimal": ("", *_DECIMALS),
             "thousands": ("", *_THOUSANDS),
             "negative": ("", *_NEGATIVES),
-            "currency": ("", *sorted(sign for sign in signs if _currency(sign))),
+            "currency": ("", *sorted(filter(_surely_a_currency, signs))),
         }
         every = []
         for values in itertools.product(*choices.values()):

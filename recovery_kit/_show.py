@@ -27,7 +27,7 @@ _STYLE = (
     "</style>"
 )
 
-_KEYS = ("key", "expected_key")
+KEYS = ("key", "expected_key")
 """Columns whose cells are keys."""
 
 Facts = Sequence[tuple[str, object]]
@@ -48,10 +48,14 @@ def quoted(key: object, width: int = 60, *, always: bool = False) -> str:
     """A key, cut as `shorten` does, in quotes where it could be taken for another: where blanks do
     not show, at control characters and quotes, and where it is empty.
     """
-    text = str(key)
-    odd = text != text.strip() or "  " in text or not text.isprintable() or text.startswith("'")
-    shown = shorten(text, width)
-    return f"'{shown}'" if always or odd or not text else shown
+    shown = shorten(key, width)
+    return f"'{shown}'" if always or misleads(str(key)) else shown
+
+
+def misleads(key: str) -> bool:
+    """Whether a key that is shown as it stands could be taken for another."""
+    odd = key != key.strip() or "  " in key or not key.isprintable() or key.startswith("'")
+    return odd or not key
 
 
 def brief(value: object) -> str:
@@ -136,7 +140,7 @@ def _html_table(caption: str, table: pd.DataFrame, most: int = 20) -> str:
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td{m}>{esc(quoted(v) if n in _KEYS and isinstance(v, str) else number(v))}</td>"
+            f"<td{m}>{esc(quoted(v) if n in KEYS and isinstance(v, str) else number(v))}</td>"
             for n, v, m in zip(table.columns, row, mark, strict=True)
         )
         + "</tr>"

@@ -217,6 +217,23 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
 _CHECKED = ("bootstrap_servers", "topic", "client_config")
 
 
+class _Parameter(argparse.Action):
+    """``-p NAME VALUE`` or ``-p NAME=VALUE``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        pair = values[0].split("=", 1) if len(values) == 1 else values
+        if len(pair) != 2:
+            name = values[0].partition("=")[0]  # without the rest, which may be a secret
+            parser.error(f"-p {_show.shorten(name)}: expected NAME VALUE or NAME=VALUE")
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), pair])
+
+
 def _seconds(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(
@@ -312,7 +329,13 @@ def _parser() -> argparse.ArgumentParser:
             "-f", "--file", action="append", default=[], help="YAML file with parameters"
         )
         command.add_argument(
-            "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+            "-p",
+            "--parameter",
+            nargs="+",
+            action=_Parameter,
+            default=[],
+            metavar=("NAME", "VALUE"),
+            help="one parameter; NAME=VALUE does as well",
         )
         command.set_defaults(command=what)
 

@@ -68,8 +68,12 @@ def test_run_reads_its_parameters_from_a_file_and_the_command_line(
         (["run", "-p", "tpoic", "x"], "there is no parameter 'tpoic'. Did you mean 'topic'?"),
         (["run", "-f", "missing.yaml"], "missing.yaml cannot be read"),
         (["run", "-p", "decimals", "two"], "decimals is 'two'; expected a number"),
+        (["run", '-pcsv={"separator": ";;"}'], "csv has separator ';;'; expected one character"),
+        (["run", "-p", 'csv={"seperator": ";"}'], "csv names 'seperator'; expected options among"),
+        (["run", "-p", "csv", "a=b"], "csv is 'a=b'; expected JSON such as"),
         (["run", "-p", "bootstrap_servers", "localhost:1"], "topic is empty"),
         (["run", "-p", "sasl_password", "x"], "'sasl_password' looks like a secret"),
+        (["run", "-psasl_password=x"], "'sasl_password' looks like a secret"),
         (["run", "--fail-on", "kyes=1"], "Did you mean 'keys'?"),
         (["history", "missing"], "missing is no folder"),
         (["purge", "missing"], "missing is no run directory"),
@@ -334,6 +338,17 @@ def test_a_log_collector_reads_one_line_and_prometheus_a_file(
         0,
         "Deleted what runs kept in r. Still there: mine.txt\n",
     )
+
+
+@pytest.mark.parametrize("words", [["csv"], ["sasl_password", "x1y2", "z"]])
+def test_a_parameter_is_a_name_and_a_value(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["run", "-p", *words])
+    told = capsys.readouterr().err
+    assert f"-p {words[0]}: expected NAME VALUE or NAME=VALUE" in told
+    assert "x1y2" not in told
 
 
 def test_an_error_before_the_run_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:

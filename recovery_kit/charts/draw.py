@@ -14,7 +14,7 @@ from functools import cache, wraps
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from recovery_kit._show import clean, number
+from recovery_kit._show import clean, misleads, number
 from recovery_kit.charts.columns import Bins, floats, place_names
 
 if TYPE_CHECKING:
@@ -78,18 +78,20 @@ def _glyphs(font: str) -> frozenset[int]:
 def label(text: object, width: int = 28) -> str:
     """A name from the log as a label: cut in its middle, since ids differ at their ends.
 
-    A character that is not printable, or that the font lacks, is written as an escape.
+    A character that is not printable, or that the font lacks, is written as an escape; where blanks
+    or such characters stand, the label is in quotes.
     """
     from matplotlib.font_manager import FontProperties, findfont
 
     known = _glyphs(findfont(FontProperties()))
     shown = clean(text) or "(empty)"
     shown = "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in shown)
-    return (
+    cut = (
         shown
         if len(shown) <= width
         else f"{shown[: width // 2]}…{shown[-(width - width // 2 - 1) :]}"
     )
+    return f"'{cut}'" if text != "" and misleads(str(text)) else cut
 
 
 def some(count: int, thing: str, things: str = "") -> str:

@@ -10,7 +10,7 @@ import narwhals as nw
 import numpy as np
 
 from recovery_kit._progress import Progress
-from recovery_kit._show import shorten
+from recovery_kit._show import quoted
 from recovery_kit.errors import AmountError, IdentityError, ParameterError
 from recovery_kit.explain.case.case import Case, open_case
 from recovery_kit.explain.diagnosis import Diagnosis
@@ -30,7 +30,7 @@ from recovery_kit.explain.windows.window import (
     settle,
 )
 from recovery_kit.tables import decimals, frames
-from recovery_kit.tables.given import read_processed
+from recovery_kit.tables.given import doubts, read_processed
 
 if TYPE_CHECKING:
     from recovery_kit.dedup import Dedup
@@ -114,7 +114,12 @@ def explain(
         if not all(hasattr(given, name) for name in names):
             raise ParameterError(f"{what} is a {type(given).__name__}; expected {expected}")
     case = open_case(reconciliation, dedup)
-    listed = None if processed is None else read_processed(processed)
+    listed, notes = None, list[str]()
+    if processed is not None:
+        listed = read_processed(processed)
+        notes = doubts(
+            listed, case.events.kept.table.schema.field("effect").type.scale, what="processed"
+        )
     finer = _scale_of(listed)
     if finer > case.scale:
         slack = decimals.unscaled(reconciliation.tolerance, finer)
@@ -331,7 +336,7 @@ def _check(case: Case, rows: list[Row]) -> None:
     for key, total in _told(case, rows).items():
         if total != case.difference[key]:
             raise IdentityError(
-                f"the causes of {shorten(case.keys['key'][key])} add up to "
+                f"the causes of {quoted(case.keys['key'][key])} add up to "
                 f"{tables.decimal(total, case.scale)}, its difference is "
                 f"{tables.decimal(case.difference[key], case.scale)}"
             )

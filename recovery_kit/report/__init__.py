@@ -195,7 +195,7 @@ def _facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
     ):
         if found.get(name) is not None:
             whose = (
-                f", of {_show.shorten(found['largest_key'], 80)}"
+                f", of {_show.quoted(found['largest_key'], 80)}"
                 if name == "largest_difference"
                 else ""
             )

@@ -200,7 +200,14 @@ def _grid(name: str, caption: str, table: pa.Table, *, total: int = 0, more: str
         pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t)
         for t in table.schema.types
     ]
-    rows = [[_text(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
+    keys = [column in _show.KEYS for column in frame.columns]
+    rows = [
+        [
+            _show.quoted(cell, 300) if key and isinstance(cell, str) else _text(cell)
+            for key, cell in zip(keys, row, strict=True)
+        ]
+        for row in frame.itertuples(index=False, name=None)
+    ]
     return Grid.of(name, caption + rest, table.column_names, rows, numeric)
 
 

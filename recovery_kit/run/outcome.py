@@ -97,7 +97,7 @@ class Outcome:
                 ("absolute differences", _money(r["absolute_difference"])),
                 *(
                     (
-                        f"  {_show.shorten(d['key'], 26)}",
+                        f"  {_show.quoted(d['key'], 26)}",
                         f"{_money(d['difference'])}  {d['status']}",
                     )
                     for d in self.summary["largest"]

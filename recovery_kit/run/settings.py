@@ -257,6 +257,7 @@ class Settings:
             time_field=str(schema["time"] or ""),
             decimals=demo.schema.decimals,
             effects=dict(demo.schema.effects),
+            csv={},
             expected=str(demo.expected),
             processed=str(demo.processed),
         )

@@ -62,14 +62,7 @@ def read(raw: bytes, wanted: set[str], called: str, written: Written) -> Source:
         footed=True,
         foot=[{n: _shown(c) for n, c in zip(names, row, strict=True)} for row in foot],
     )
-    for at, row in enumerate(body):
-        if all(cell == "" for cell in row):
-            raise TableError(
-                f"{called}, {source.where(at)}: nothing in it; expected the rows of the table "
-                "without a gap (an error of Excel's, such as #N/A, is nothing too). Delete the "
-                f"row, or, if it and what follows are no rows of the table: "
-                f"{written.option(footer=len(body) - at + footer)}"
-            )
+    _refuse_gaps(body, source)
     columns, typed = {}, {}
     for name in (name for name in names if name in wanted):
         cells = [row[names.index(name)] for row in body]
@@ -126,6 +119,18 @@ def _refuse_uncalculated(raw: bytes, called: str) -> None:
                     f"{called} holds a formula that was never calculated, which looks like an "
                     "empty cell; open the file in Excel or LibreOffice and save it there"
                 )
+
+
+def _refuse_gaps(body: list[list[Any]], source: Source) -> None:
+    for at, row in enumerate(body):
+        if all(cell == "" for cell in row):
+            footer = len(body) - at + (source.written.footer or 0)
+            raise TableError(
+                f"{source.called}, {source.where(at)}: nothing in it; expected the rows of the "
+                "table without a gap (an error of Excel's, such as #N/A, is nothing too). Delete "
+                "the row, or, if it and what follows are no rows of the table: "
+                f"{source.written.option(footer=footer)}"
+            )
 
 
 def _cell(cell: Any, row: int, name: str, source: Source) -> str | None:

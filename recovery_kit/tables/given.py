@@ -194,8 +194,8 @@ def _read(
             _refuse_a_row_of_totals(column, name, raw)
         done[ours] = kinds[ours](column, name, raw)
         noted = _noted(source, name)
-        if kinds[ours] is casts.amount and casts.is_text(column.type) and not raw.written.decimal:
-            found = doubtful(casts.plain(column, name, raw))
+        if kinds[ours] is casts.amount and casts.is_text(column.type):
+            found = doubtful(casts.plain(column, name, raw), raw.typed.get(name), raw.written)
             noted = {_DOUBT: found.encode()} if found else None
         schema.append(pa.field(ours, done[ours].type, metadata=noted))
     return pa.table(done, pa.schema(schema)), raw
@@ -218,10 +218,12 @@ def _no_column(raw: Source, name: str, ours: str, what: str) -> TableError:
         then = f"Say which one holds the {ours}, with {named[ours]}"
     else:
         then = f"Call the column that holds the {ours} '{name}' in the file"
-    return TableError(
-        f"{raw.called} has no column '{shorten(name)}'.{near} Its columns: {has}. {then}"
-        f"{'.' if raw.hint else ''}{raw.hint}"
-    )
+    found = f"{raw.called} has no column '{shorten(name)}'.{near} Its columns: {has}."
+    if raw.hint:  # which column it is can be said where the cells stand apart
+        then = (
+            raw.hint.strip() if f"'{shorten(name)}'" in raw.hint else f"{raw.hint.strip()} {then}"
+        )
+    return TableError(f"{found} {then}")
 
 
 _TOTALS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -23,6 +24,11 @@ def read(text: str, wanted: set[str], called: str, written: Written, *, separato
     mark = written.separator or separator
     text, cut = _without_foot(text, called, mark, written.footer or 0)
     names = _header(text, called, mark)
+    if (note := re.match(r"sep=(.)\r?\n", text)) and not wanted & set(names):
+        raise TableError(
+            f"{called}, line 1: tells Excel the separator. Take this line off the file, and say "
+            f"{written.option(separator=note[1])}"
+        )
     if not names:
         raise TableError(f"{called} is empty; expected a header line and a row a line")
     if twice := [name for name in wanted if names.count(name) > 1]:

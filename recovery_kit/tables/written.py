@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -24,7 +25,6 @@ _NEGATIVES = {"(1)": r"^\((.*)\)$", "1-": r"^(.*)-$", "−1": r"^−(.*)$"}
 _DECIMALS = (".", ",")
 _THOUSANDS = (",", ".", " ", "'", "’")
 _UNBROKEN = "[\u00a0\u2009\u202f]"
-_IN_NUMBERS = set("0123456789+-−.,()'’ \u00a0\u2009\u202f")
 
 
 def _whole(value: object) -> bool:
@@ -35,8 +35,19 @@ def _mark(value: object) -> bool:
     return isinstance(value, str) and len(value) == 1 and value not in '"\r\n'
 
 
+def _sign(text: str) -> bool:
+    return all(unicodedata.category(c) == "Sc" for c in text)
+
+
 def _currency(value: object) -> bool:
-    return isinstance(value, str) and not _IN_NUMBERS & set(value) and value not in ("", "e", "E")
+    if not isinstance(value, str) or value in ("", "e", "E"):
+        return False
+    return all(c.isalpha() or _sign(c) for c in value)
+
+
+def _surely_a_currency(text: str) -> bool:
+    """Not any letters: 5k and 5 CR say something else than 5."""
+    return bool(text) and (_sign(text) or re.fullmatch("[A-Z]{3}", text) is not None)
 
 
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -44,7 +55,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "decimal": (lambda v: v in _DECIMALS, '"." or ","'),
     "thousands": (lambda v: v in _THOUSANDS, 'one of "," "." " " "\'" "’"'),
     "negative": (lambda v: v in _NEGATIVES, 'one of "(1)", "1-" and "−1", where 1 is any number'),
-    "currency": (_currency, 'a sign or a code, such as "€", without blanks or digits'),
+    "currency": (_currency, 'a sign or a code, such as "€" or "EUR"'),
     "footer": (_whole, "how many rows at the foot are no rows of the table, 0 or more"),
     "sheet": (lambda v: isinstance(v, str) and bool(v), "the name of a sheet"),
 }
@@ -203,7 +214,7 @@ class Written:
             "decimal": ("", *_DECIMALS),
             "thousands": ("", *_THOUSANDS),
             "negative": ("", *_NEGATIVES),
-            "currency": ("", *sorted(sign for sign in signs if _currency(sign))),
+            "currency": ("", *sorted(filter(_surely_a_currency, signs))),
         }
         every = []
         for values in itertools.product(*choices.values()):
@@ -248,10 +259,21 @@ def _json(options: Mapping[str, object]) -> str:
     return json.dumps(options, ensure_ascii=False)
 
 
-def doubtful(text: pa.Array) -> str | None:
+def doubtful(plain: pa.Array, typed: pa.Array | None, written: Written) -> str | None:
     """An amount of a column in which each point has just what a point between thousands has around
-    it; None where one has not.
+    it; None where one has not, or where it was told what a point is.
+
+    Parameters
+    ----------
+    plain : pyarrow.Array
+        Amounts as `Written.plain` gives them.
+    typed : pyarrow.Array or None
+        Which of them are numbers as such, not text: their points are what they are.
+    written : Written
     """
+    if written.decimal or written.thousands:
+        return None
+    text = plain if typed is None else plain.filter(pc.invert(typed))
     pointed = text.filter(pc.match_substring(text, "."))
     grouped = pc.match_substring_regex(pointed, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$")
     return pointed[0].as_py() if len(pointed) and pc.all(grouped).as_py() else None

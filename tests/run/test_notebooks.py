@@ -6,6 +6,7 @@ import csv
 import fcntl
 import getpass
 import hashlib
+import html
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from recovery_kit.run.notebooks import NOTEBOOKS, run
 from recovery_kit.run.outcome import Outcome
 from recovery_kit.run.settings import Settings
 from recovery_kit.sandbox import Kafka
+from tests.tables.workbook import book, number
 
 MESSAGES = [
     (b"a", b'{"id": "e1", "type": "add", "value": 10.10}'),
@@ -133,6 +135,39 @@ def test_a_run_that_diverges_and_nothing_hostile_comes_out_alive(
             for output in cell.get("outputs", []):
                 assert "<script" not in str(output.get("data", {}).get("text/html", ""))
     assert {path.name for path in tmp_path.iterdir()} == {"run", "expected.csv"}
+
+
+def test_a_run_of_tables_as_people_have_them(broker: Kafka, topic: str, tmp_path: Path) -> None:
+    path = tmp_path / "expected.csv"
+    path.write_text(
+        "konto;saldo\nA ;10,00 €\n=cmd|'/c calc'!a1;7,00 €\n<script>alert(1)</script>;3,00 €\n"
+        "Summe;20,00 €\n"
+    )
+    processed = tmp_path / "processed.xlsx"
+    processed.write_bytes(book(S=[["event_id", "effect"], ["e1", number("10.1")]]))
+    done = run(
+        settings(
+            broker,
+            topic,
+            tmp_path,
+            expected=str(path),
+            expected_key="konto",
+            expected_total="saldo",
+            csv={"separator": ";", "expected": {"decimal": ",", "currency": "€", "footer": 1}},
+            processed=str(processed),
+            key_spelling="case",
+        )
+    )
+    assert (done.exit_code, done.error) == (errors.DIVERGED, "")
+    told = json.loads((tmp_path / "run" / "summary.json").read_text())["reconciliation"]
+    assert told["statuses"]["matched"] == 2
+    assert told["spelling"] == {"joined": 1, "blanks,case": 1, "crowded": 0}
+    page = html.unescape((tmp_path / "run" / "report.html").read_text())
+    for note in told["notes"]:
+        assert note in page
+    assert "key_spelling blanks,case would join them" in told["notes"][1]
+    assert "'A '" in page
+    assert "'A '" in repr(done)
 
 
 def test_a_run_is_judged_by_its_thresholds(broker: Kafka, topic: str, tmp_path: Path) -> None:

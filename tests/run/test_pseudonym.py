@@ -27,7 +27,7 @@ from recovery_kit.run.settings import Settings
 from recovery_kit.schema import EventSchema
 from recovery_kit.sources.window import Window
 from recovery_kit.tables.arrow import to_pandas
-from recovery_kit.tables.given import read_totals
+from recovery_kit.tables.given import read_processed, read_totals
 from tests.events import FORMS, events
 
 SECRET = "a secret of at least sixteen"
@@ -128,6 +128,12 @@ def test_expected_totals_get_the_same_tokens(tmp_path: Path) -> None:
     ]
 
 
+def test_keys_of_a_processed_list_get_the_same_tokens(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("event_id,key\ne1,acct-77\ne2,\n")
+    found = table_without_names(lambda: read_processed(tmp_path / "p.csv"), "processed", NAMES)
+    assert found["key"].to_pylist() == [NAMES.token("key", b"acct-77"), None]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,6 +183,7 @@ def test_a_lookup_is_written_on_demand_for_its_owner_alone(tmp_path: Path) -> No
         ({"pseudonymize": "key"}, "", f"{VARIABLE} is not set"),
         ({"pseudonymize": "key"}, "short", "is 5 characters long"),
         ({"pseudonym_lookup": "/x"}, SECRET, "pseudonymize is empty"),
+        ({"pseudonymize": "key", "key_spelling": "case"}, SECRET, "expected one of the two"),
         (
             {"pseudonymize": "key", "run_dir": "/r", "pseudonym_lookup": "/r/x"},
             SECRET,

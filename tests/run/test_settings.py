@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from recovery_kit.errors import ParameterError, SchemaError
 from recovery_kit.run.settings import Settings
+from recovery_kit.schema import EventSchema
 
 
 def test_values_are_picked_out_of_a_namespace() -> None:
@@ -168,3 +171,10 @@ def test_a_value_that_holds_itself_a_billion_times_is_told_shortly() -> None:
         "True effects is [[[[...], [...], [.",
         "True the effect of 'add' is [[[[...",
     ]
+
+
+def test_how_a_users_files_are_written_does_not_concern_the_demo() -> None:
+    demo: Any = SimpleNamespace(
+        bootstrap_servers="here:1", topic="t", schema=EventSchema(), expected="e", processed="p"
+    )
+    assert Settings(csv={"separator": ";"}).on_demo(demo).csv == {}

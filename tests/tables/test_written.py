@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recovery_kit.dedup import dedup
 from recovery_kit.errors import ParameterError, TableError
+from recovery_kit.explain import explain
 from recovery_kit.reconcile import reconcile
 from recovery_kit.run.settings import Settings
 from recovery_kit.run.steps import Run
@@ -102,12 +104,15 @@ def test_a_number_that_is_not_plain_is_refused_with_the_options_that_would_read_
         assert amounts(read_totals(column("7", cell), csv=options))[1] == Decimal(reading)
 
 
-@pytest.mark.parametrize("cell", ["1,23,456", "abc", "1_000", "٣", "5 %", "--1", "(-5)", "€5€"])
+@pytest.mark.parametrize(
+    "cell", ["1,23,456", "abc", "1_000", "٣", "5 %", "5k", "5 CR", "--1", "(-5)", "€5€"]
+)
 def test_what_no_option_reads_is_advised_nothing_untrue(cell: str) -> None:
     with pytest.raises(TableError, match="row 1, column 'total'") as caught:
         read_totals(column(cell))
     for options in advised(caught):
         read_totals(column(cell), csv=options)
+    assert "currency" not in str(caught.value)
 
 
 def test_options_are_strict() -> None:
@@ -157,6 +162,7 @@ def test_any_amount_comes_back(
         ({"thousands": "_"}, "csv has thousands '_'; expected one of"),
         ({"negative": True}, "csv has negative True; expected one of"),
         ({"currency": "1"}, "csv has currency '1'; expected a sign or a code"),
+        ({"currency": "%"}, "csv has currency '%'; expected a sign or a code"),
         ({"footer": -1}, "csv has footer -1; expected how many rows"),
         ({"footer": True}, "csv has footer True; expected how many rows"),
         ({"expected": {"footer": 1}}, "csv names 'expected'"),
@@ -226,6 +232,17 @@ def test_lines_count_from_the_top_whatever_the_options(tmp_path: Path) -> None:
         read_totals(path, csv={"separator": ";", "footer": 1})
 
 
+def test_excels_line_for_the_separator(tmp_path: Path) -> None:
+    path = write(tmp_path, "sep=;\nkey;total\na;1\n")
+    with pytest.raises(
+        TableError, match=r"line 1: tells Excel the separator\. Take this"
+    ) as caught:
+        read_totals(path)
+    assert advised(caught) == [{"separator": ";"}]
+    with pytest.raises(TableError, match="line 1: tells Excel the separator"):
+        read_totals(path, csv={"separator": ";"})
+
+
 # Points that may stand between thousands
 
 
@@ -253,11 +270,22 @@ def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: st
             )
         else:
             assert found in ((), [])
+    for said in column(*cells), column("1", *cells):
+        assert reconcile(recovered, read_totals(said, csv={"thousands": ","})).notes == ()
     settled = [
         read_totals(column(*cells), csv={"decimal": "."}),
         pa.table({"key": ["k"], "total": pa.array([Decimal("-3.000")])}),
     ]
     assert [reconcile(recovered, given).notes for given in settled] == [(), ()]
+
+
+@pytest.mark.parametrize(("cell", "told"), [("5.000", 1), ("5.00", 0)])
+def test_three_decimals_of_a_processed_list_are_told(cell: str, told: int) -> None:
+    found = dedup(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
+    reconciliation = reconcile(totals(found), column("4"))
+    processed = read_processed(pa.table({"event_id": ["e"], "effect": [cell]}))
+    notes = explain(reconciliation, found, processed=processed).summary["notes"]
+    assert len([note for note in notes if "processed has amounts such as 5.000" in note]) == told
 
 
 # In the words of a notebook
@@ -267,11 +295,23 @@ def run(**values: Any) -> Run:
     return Run(Settings.of({"bootstrap_servers": "nowhere:1", "topic": "t"} | values, strict=True))
 
 
+def test_a_number_of_json_has_a_point_that_is_one(tmp_path: Path) -> None:
+    recovered = totals(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
+    for cell, told in (("-3.000", 0), ('"-3.000"', 1)):
+        path = write(tmp_path, f'{{"key": "a", "total": {cell}}}\n', "t.jsonl")
+        assert len(reconcile(recovered, path).notes) == told
+        table = read_totals(path, csv={"thousands": "."})
+        assert amounts(table) == [Decimal(-3) if told == 0 else Decimal(-3000)]
+
+
 def test_a_notebook_is_told_its_own_parameters(tmp_path: Path) -> None:
     path = str(write(tmp_path, "konto;saldo\na;1,50\n"))
     with pytest.raises(TableError) as caught:
         run(expected=path).expected  # noqa: B018
-    assert "Say which one holds the key, with expected_key. With csv: " in str(caught.value)
+    assert (
+        "its columns are 'konto', 'saldo'. Say which one holds the key, with expected_key"
+        in str(caught.value)
+    )
     assert "columns=" not in str(caught.value)
     named = {"expected_key": "konto", "expected_total": "saldo"}
     with pytest.raises(TableError, match="has no column 'konto'") as caught:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recovery_kit._show import number, shorten
+from recovery_kit._show import number, quoted
 from recovery_kit.explain.case.case import Case
 from recovery_kit.explain.evidence.aside import absent
 from recovery_kit.explain.evidence.rejects import named
@@ -48,7 +48,7 @@ def of_rest(case: Case, left: dict[int, int], replay: Any, listed: pa.Table | No
             said = _lacked(int(case.busy[key]))
             row = plain(key, "missing_key", amount, said, grade="consistent")
         else:
-            said = _unexplained(case, amount, listed, shorten(names[key]))
+            said = _unexplained(case, amount, listed, quoted(names[key]))
             row = plain(key, "unexplained", amount, said)
         made.append(row)
     return made

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recovery_kit._show import number, shorten
 from recovery_kit.explain.case.arrays import Bools, Ints, whole
@@ -50,6 +51,11 @@ def read(source: Any) -> pa.Table:
         import polars as pl
 
         key = raw.table["key"]
+        if key.null_count:  # it would be called missing from the list
+            row = pc.index(key.combine_chunks().is_null(), True).as_py()
+            raise raw.fault(
+                row, "key", "nothing here; expected a key in every row, or no column key at all"
+            )
         if not columns.is_text(key.type):
             key = pl.Series(key).cast(pl.String).to_arrow()
         table = table.append_column("key", key.cast(pa.large_string()))

@@ -183,12 +183,13 @@ def _read(
                 raise _no_column(raw, name, ours, what)
             continue
         column = raw.table[name].combine_chunks()
-        if column.null_count and (ours in needs or ours != "key"):
+        if column.null_count:
             row = pc.index(column.is_null(), True).as_py()
             raise raw.fault(
                 row,
                 name,
-                f"nothing here; expected a value for {ours} in every row.{raw.foot_advice(row)}",
+                f"nothing here; expected a value for {ours} in every row"
+                f"{'' if ours in needs else ', or no such column'}.{raw.foot_advice(row)}",
             )
         if ours == needs[0]:
             _refuse_a_row_of_totals(column, name, raw)

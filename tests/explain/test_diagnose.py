@@ -502,6 +502,10 @@ def test_nothing_wrong_needs_no_cause() -> None:
         (pa.table({"id": ["e1"]}), "no column 'event_id'"),
         (pa.table({"event_id": ["e1"], "effect": ["five"]}), "'five' is not a plain number"),
         (pa.table({"event_id": ["e1"], "effect": [1.5]}), "float"),
+        (
+            pa.table({"event_id": ["e1", "e2"], "key": ["k", None]}),
+            "for key in every row, or no such column",
+        ),
         ("/nowhere/processed.csv", "no such file"),
     ],
 )

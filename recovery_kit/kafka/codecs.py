@@ -76,7 +76,11 @@ def _larger(room: np.ndarray, filled: int, what: str, most: int, taken: int) -> 
             "around it with since and until as offsets"
         )
     size = min(max(2 * len(room), 1 << 16), most - taken)
-    require(size, f"{what}, decompressed,", instead="Read fewer partitions at a time (partitions)")
+    require(
+        size,
+        f"{what}: to decompress it further",
+        instead="Read fewer partitions at a time (partitions)",
+    )
     larger = np.empty(size, np.uint8)
     larger[:filled] = room[:filled]
     return larger

@@ -118,7 +118,11 @@ def test_a_bomb_ends_in_an_error_and_not_in_the_end_of_the_process(form: str, co
     what = r"t-0: the (record batch|message) at offset 7"
     for most, said in (
         (64, what + r" decompresses to more than 67,108,864 bytes.*max_decompressed_mib.* \(64\)"),
-        (1024, what + r", decompressed, takes 0\.\d\d GB more, and there are 0\.\d\d GB: what is"),
+        (
+            1024,
+            what
+            + r": to decompress it further takes 0\.\d\d GB more, and there are 0\.\d\d GB: what is",
+        ),
     ):
         done = subprocess.run(
             [sys.executable, "-c", BOMB, form, str(codec), str(most), "300"],

@@ -43,27 +43,48 @@ class Alike(NamedTuple):
         return dict(Counter(",".join(pair.rules) for pair in self.pairs))
 
 
+# Each rule is tried on every key that may be like another, so it leaves early where it can.
+
+
+def _composed(key: str) -> str:
+    return key if key.isascii() else unicodedata.normalize("NFKC", key)
+
+
 def _stripped(key: str) -> str:
     """Without what shows as nothing at the ends: blanks, control and format characters."""
-    nothing = [c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in key]
-    if all(nothing):
-        return ""
-    return key[nothing.index(False) : len(key) - nothing[::-1].index(False)]
+    first, behind = 0, len(key)
+    while first < behind and _nothing(key[first]):
+        first += 1
+    while first < behind and _nothing(key[behind - 1]):
+        behind -= 1
+    return key[first:behind]
+
+
+def _nothing(c: str) -> bool:
+    return c.isspace() or (not c.isprintable() and unicodedata.category(c) in ("Cc", "Cf"))
 
 
 def _written_out(key: str) -> str:
+    if "e" not in key and "E" not in key:
+        return key
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{1,2}", key, re.ASCII):
         return key
     number = Decimal(key)
     return f"{number:f}".partition(".")[0] if number == number.to_integral_value() else key
 
 
+def _unpadded(key: str) -> str:
+    if not (key.startswith("0") and key.isascii() and key.isdigit()):
+        return key
+    return key.lstrip("0") or "0"
+
+
 _RULES: dict[str, tuple[Callable[[str], str], str]] = {
-    "unicode": (lambda key: unicodedata.normalize("NFKC", key), "Unicode forms of a character"),
+    "unicode": (_composed, "Unicode forms of a character"),
     "blanks": (_stripped, "blanks or control characters at the ends"),
     "case": (str.casefold, "upper and lower case"),
     "exponent": (_written_out, "a number with an exponent, as 1E5 for 100000"),
-    "zeros": (lambda key: re.sub("^0+(?=[0-9]+$)", "", key), "zeros in front of a number"),
+    "zeros": (_unpadded, "zeros in front of a number"),
 }
 """What each rule makes of a key, and what it overlooks, in words; in the order of their turn."""
 
@@ -106,8 +127,10 @@ def pairs(ours: Sequence[str], theirs: Sequence[str], rules: Rules) -> list[Pair
         Every key of the log and of the expected side, each once.
     rules : tuple of str
     """
-    if not rules or not (alone := _alone(ours, theirs)):
-        return []
+    return _pairs(ours, theirs, rules, _alone(ours, theirs)) if rules else []
+
+
+def _pairs(ours: Iterable[str], theirs: Iterable[str], rules: Rules, alone: set[str]) -> list[Pair]:
     by = [_by_form(side, rules) for side in (ours, theirs)]
     return [
         Pair(mine[0], other[0], rules)
@@ -125,21 +148,19 @@ def alike(ours: Sequence[str], theirs: Sequence[str]) -> Alike:
         Every key of the log and of the expected side, each once.
     """
     alone, every = _alone(ours, theirs), tuple(_RULES)
-    sides = [[key for key in side if key in alone] for side in (ours, theirs)]
-    forms = [{spelled(key, every) for key in side} for side in sides]
-    met = forms[0] & forms[1]
-    if not met:
-        return Alike([], 0)
-    near = [[key for key in side if spelled(key, every) in met] for side in (ours, theirs)]
-    found: dict[str, Pair] = {}
-    left = {key for side in near for key in side if key in alone}
-    for size in range(1, len(every) + 1):
-        for rules in itertools.combinations(every, size):
-            for pair in pairs(near[0], near[1], rules) if left else ():
-                if pair.key in left and pair.expected_key in left:
-                    found[pair.key] = pair
-                    left -= {pair.key, pair.expected_key}
-    return Alike(sorted(found.values()), len(left))
+    near = [_by_form(side, every) for side in (ours, theirs)] if alone else [{}, {}]
+    groups = {form: (near[0][form], near[1][form]) for form in near[0].keys() & near[1].keys()}
+    groups = {form: sides for form, sides in groups.items() if all(map(alone.intersection, sides))}
+    lone = sum(key in alone for sides in groups.values() for side in sides for key in side)
+    found: list[Pair] = []
+    sizes = range(1, len(every) + 1)
+    for rules in itertools.chain.from_iterable(itertools.combinations(every, n) for n in sizes):
+        ours, theirs = ([key for g in groups.values() for key in g[at]] for at in (0, 1))
+        made = [p for p in _pairs(ours, theirs, rules, alone) if p.expected_key in alone]
+        found += made
+        alone.difference_update(key for pair in made for key in (pair.key, pair.expected_key))
+        groups = {form: g for form, g in groups.items() if all(map(alone.intersection, g))}
+    return Alike(sorted(found), lone - 2 * len(found))
 
 
 def respelled(
@@ -167,7 +188,7 @@ def _alone(ours: Sequence[str], theirs: Sequence[str]) -> set[str]:
     return mine ^ others if mine - others and others - mine else set()
 
 
-def _by_form(keys: Sequence[str], rules: Rules) -> dict[str, list[str]]:
+def _by_form(keys: Iterable[str], rules: Rules) -> dict[str, list[str]]:
     by: dict[str, list[str]] = {}
     for key in keys:
         by.setdefault(spelled(key, rules), []).append(key)

@@ -190,7 +190,7 @@ def test_nothing_in_it_lives_or_is_loaded(folder: Path) -> None:
 def test_hostile_contents_are_shown_as_text(folder: Path) -> None:
     page = page_of(folder)
     keys = [row[0] for row in page.table("Divergences")]
-    assert [key for key in HOSTILE.values() if key not in keys] == []
+    assert [key for key in HOSTILE.values() if not {key, f"'{key}'"} & set(keys)] == []
     reasons = " ".join(row[0] for row in page.table("Rejects"))
     assert "<script>alert(1)</script>" in reasons
     assert "\x1b" not in reasons

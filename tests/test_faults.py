@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_faults() -> None:
     faults = table()
-    assert list(faults) == list(range(1, 41))
+    assert list(faults) == list(range(1, 78))
     assert numbers("tests/a.py::test_fault_08_what[x]", faults) == {8}
     assert numbers("tests/a.py::test_faults_32_to_35[fault_33]", faults) == {33}
     sources = {

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from recovery_kit.reconcile import Reconciliation
 from recovery_kit.schema import EventSchema
 
 NOON = 1_772_452_800_000  # 2026-03-02T12:00:00Z
@@ -56,3 +57,8 @@ def column(frame: Any, name: str) -> list[Any]:
 
 def arrow(frame: Any) -> pa.Table:
     return nw.from_native(frame, eager_only=True).to_arrow()
+
+
+def notes_of(result: Reconciliation) -> tuple[str, ...]:
+    """A reconciliation's notes, but for the one that no key is on both sides."""
+    return tuple(note for note in result.notes if not note.startswith("Nothing was compared"))

@@ -125,7 +125,7 @@ def explain(
         slack = decimals.unscaled(reconciliation.tolerance, finer)
         case = replace(case, scale=finer, slack=slack)
     _guard(case)
-    notes = list(case.doubts)
+    notes = [*notes, *case.doubts]
     with Progress("explain", enabled=progress) as tell:
         if listed is None:
             rows, incidents = _from_totals(case, tell)

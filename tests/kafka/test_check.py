@@ -24,6 +24,7 @@ def sent(broker: Kafka, topic: str, *values: bytes | None, partitions: int = 1) 
 
 def looked(broker: Kafka, topic: str) -> Check:
     source = {
+        "max_decompressed_mib": 1024,
         "topic": [topic],
         "bootstrap_servers": broker.bootstrap_servers,
         "client_config": None,

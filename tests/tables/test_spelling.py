@@ -15,12 +15,7 @@ from recovery_kit.errors import ParameterError
 from recovery_kit.reconcile import Reconciliation, reconcile
 from recovery_kit.tables.spelling import alike, pairs, rules_of
 from recovery_kit.totals import totals
-from tests.events import FORMS, Event, column, events, rows
-
-
-def told(result: Reconciliation) -> tuple[str, ...]:
-    """Its notes, but for the one that no key is on both sides, which holds in most of these cases."""
-    return tuple(note for note in result.notes if not note.startswith("Nothing was compared"))
+from tests.events import FORMS, Event, column, events, notes_of, rows
 
 
 def compared(
@@ -59,9 +54,9 @@ def test_a_spelling_is_told_with_the_setting_that_joins_it(
     assert apart.summary["statuses"]["matched"] == 1
     assert apart.summary["divergent"] == 2
     assert apart.summary["spelling"] == {"joined": 0, setting: 1, "crowded": 0}
-    assert len(told(apart)) == 1
-    assert "1 key that only expected has and 1 key that only the log has" in told(apart)[0]
-    assert f"They are not joined; key_spelling {setting} would join them" in told(apart)[0]
+    assert len(notes_of(apart)) == 1
+    assert "1 key that only expected has and 1 key that only the log has" in notes_of(apart)[0]
+    assert f"They are not joined; key_spelling {setting} would join them" in notes_of(apart)[0]
     assert rows(apart.spelling) == [
         {"key": ours[0], "expected_key": theirs[0], "rules": setting, "joined": False}
     ]
@@ -69,7 +64,7 @@ def test_a_spelling_is_told_with_the_setting_that_joins_it(
     assert joined.summary["statuses"]["matched"] == 2
     assert sorted(column(joined.table, "key")) == sorted(ours)
     assert joined.summary["spelling"] == {"joined": 1, "crowded": 0}
-    assert f"joined as key_spelling {setting} asks" in told(joined)[0]
+    assert f"joined as key_spelling {setting} asks" in notes_of(joined)[0]
     assert rows(joined.spelling)[0]["joined"]
 
 
@@ -86,7 +81,7 @@ def test_a_spelling_is_told_with_the_setting_that_joins_it(
 )
 def test_other_keys_are_not_alike(ours: list[str], theirs: list[str]) -> None:
     result = compared(ours, theirs)
-    assert told(result) == ()
+    assert notes_of(result) == ()
     assert len(result.spelling) == 0
 
 
@@ -106,10 +101,10 @@ def test_keys_that_are_alike_on_one_side_are_never_joined(
         result = compared(ours, theirs, setting)
         assert result.summary["spelling"] == {"joined": 0, "crowded": crowded}
         assert sorted(column(result.table, "key")) == sorted(set(ours) | set(theirs))
-        assert [note for note in told(result) if "no key_spelling joins" in note] == list(
-            told(result)
+        assert [note for note in notes_of(result) if "no key_spelling joins" in note] == list(
+            notes_of(result)
         )
-        assert len(told(result)) == bool(crowded)
+        assert len(notes_of(result)) == bool(crowded)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -125,7 +120,7 @@ def test_the_pairs_have_the_form_of_the_totals_and_show_in_quotes(form: str) -> 
 def test_each_kind_has_its_own_note() -> None:
     result = compared(["AB1", "0012", "13", "x"], ["ab1", "12", "0013", "y"])
     assert result.summary["spelling"] == {"joined": 0, "case": 1, "zeros": 2, "crowded": 0}
-    assert [note.split(" that only")[0] for note in told(result)] == ["2 keys", "1 key"]
+    assert [note.split(" that only")[0] for note in notes_of(result)] == ["2 keys", "1 key"]
 
 
 def test_one_rule_joins_what_it_joins_and_the_rest_is_still_told() -> None:
@@ -194,6 +189,6 @@ def test_the_sum_of_the_others_is_told() -> None:
 
 def test_forms_of_unicode_that_look_the_same_are_told_apart_in_the_note() -> None:
     decomposed = unicodedata.normalize("NFD", "é")
-    note = told(compared(["é"], [decomposed]))[0]
+    note = notes_of(compared(["é"], [decomposed]))[0]
     assert "differ by nothing but Unicode forms" in note
     assert r"such as 'e\u0301' and '\xe9'" in note

@@ -19,7 +19,7 @@ from recovery_kit.run.settings import Settings
 from recovery_kit.run.steps import Run
 from recovery_kit.tables.given import read_processed, read_totals
 from recovery_kit.totals import totals
-from tests.events import events
+from tests.events import events, notes_of
 
 GERMAN = {"separator": ";", "decimal": ",", "thousands": "."}
 
@@ -259,7 +259,7 @@ def test_excels_line_for_the_separator(tmp_path: Path) -> None:
 )
 def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: str | None) -> None:
     recovered = totals(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
-    notes = reconcile(recovered, read_totals(column(*cells))).notes
+    notes = notes_of(reconcile(recovered, read_totals(column(*cells))))
     opened = totals(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]), opening=column(*cells))
     for who, found in ("expected", notes), ("opening", opened.notes):
         if told:
@@ -271,12 +271,12 @@ def test_three_decimals_against_a_log_of_two_are_told(cells: list[str], told: st
         else:
             assert found in ((), [])
     for said in column(*cells), column("1", *cells):
-        assert reconcile(recovered, read_totals(said, csv={"thousands": ","})).notes == ()
+        assert notes_of(reconcile(recovered, read_totals(said, csv={"thousands": ","}))) == ()
     settled = [
         read_totals(column(*cells), csv={"decimal": "."}),
         pa.table({"key": ["k"], "total": pa.array([Decimal("-3.000")])}),
     ]
-    assert [reconcile(recovered, given).notes for given in settled] == [(), ()]
+    assert [notes_of(reconcile(recovered, given)) for given in settled] == [(), ()]
 
 
 @pytest.mark.parametrize(("cell", "told"), [("5.000", 1), ("5.00", 0)])
@@ -299,7 +299,7 @@ def test_a_number_of_json_has_a_point_that_is_one(tmp_path: Path) -> None:
     recovered = totals(events([("e", "add", "5.00", "k0", 0, "t", 0, 0)]))
     for cell, told in (("-3.000", 0), ('"-3.000"', 1)):
         path = write(tmp_path, f'{{"key": "a", "total": {cell}}}\n', "t.jsonl")
-        assert len(reconcile(recovered, path).notes) == told
+        assert len(notes_of(reconcile(recovered, path))) == told
         table = read_totals(path, csv={"thousands": "."})
         assert amounts(table) == [Decimal(-3) if told == 0 else Decimal(-3000)]
 

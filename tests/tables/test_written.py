@@ -361,6 +361,9 @@ def test_the_command_line_takes_options_as_json() -> None:
 
 
 def test_a_processed_list_has_keys_where_the_file_has(tmp_path: Path) -> None:
+    how = {"separator": ";", "decimal": ","}
+    path = write(tmp_path, "event_id;effect;key\ne1;1,5;007\ne2;2;k\n")
+    assert read_processed(path, csv=how)["key"].to_pylist() == ["007", "k"]
     path = write(tmp_path, "event_id;effect;key\ne1;1,5;007\ne2;2;\n")
-    table = read_processed(path, csv={"separator": ";", "decimal": ","})
-    assert table["key"].to_pylist() == ["007", None]
+    with pytest.raises(TableError, match="line 3, column 'key': nothing here; expected a value"):
+        read_processed(path, csv=how)

@@ -129,9 +129,11 @@ def test_expected_totals_get_the_same_tokens(tmp_path: Path) -> None:
 
 
 def test_keys_of_a_processed_list_get_the_same_tokens(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("event_id,key\ne1,acct-77\ne2,\n")
+    (tmp_path / "p.csv").write_text("event_id,key\ne1,acct-77\ne2,acct-78\n")
     found = table_without_names(lambda: read_processed(tmp_path / "p.csv"), "processed", NAMES)
-    assert found["key"].to_pylist() == [NAMES.token("key", b"acct-77"), None]
+    assert found["key"].to_pylist() == [
+        NAMES.token("key", name) for name in (b"acct-77", b"acct-78")
+    ]
 
 
 @pytest.mark.parametrize(

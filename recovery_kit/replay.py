@@ -20,6 +20,7 @@ from recovery_kit.sources.coverage import MEANING, Coverage, table, worst
 from recovery_kit.sources.gather import Gather
 from recovery_kit.sources.progress import Progress
 from recovery_kit.sources.source import Source, look_ahead, read
+from recovery_kit.sources.span import COUNTS
 from recovery_kit.sources.window import Moment, Window, window
 from recovery_kit.tables.arrow import Frame
 
@@ -80,17 +81,6 @@ class Replay:
 
     def _facts(self) -> _show.Facts:
         total = self.coverage.sum(numeric_only=True)
-        names = (
-            "delivered",
-            "events",
-            "outside",
-            "rejects",
-            "tombstones",
-            "control",
-            "aborted",
-            "removed",
-            "lost",
-        )
         labels = {
             "delivered": "messages delivered",
             "events": "events inside the window",
@@ -100,7 +90,7 @@ class Replay:
         facts += [("window", str(self.window)), ("partitions", len(self.coverage))]
         facts += [
             (labels.get(n, n), int(total[n]))
-            for n in names
+            for n in COUNTS
             if n in ("delivered", "events") or total[n]
         ]
         return facts

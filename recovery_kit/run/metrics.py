@@ -10,23 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from recovery_kit._keep import plain
+from recovery_kit.sources.span import COUNTS
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 NAME = "metrics.prom"
 
-_COUNTS = (
-    "delivered",
-    "events",
-    "outside",
-    "rejects",
-    "tombstones",
-    "control",
-    "aborted",
-    "removed",
-    "lost",
-)
 _OFFSETS = ("log_start", "start", "end", "position", "high_watermark")
 
 Samples = Iterable[tuple[Mapping[str, object], Any]]
@@ -129,7 +119,7 @@ def _families(
     yield "partition_offset", "Offsets of each partition, as captured.", offsets
     if not summary:
         return
-    counts = (({"kind": name}, summary["replay"][name]) for name in _COUNTS)
+    counts = (({"kind": name}, summary["replay"][name]) for name in COUNTS)
     yield "replay_offsets", "Offsets and messages of the log by kind.", counts
     yield (
         "events",

@@ -28,6 +28,7 @@ from recovery_kit.run.pseudonym import pseudonyms, table_without_names, without_
 from recovery_kit.run.settings import Settings
 from recovery_kit.run.setup import check_setup
 from recovery_kit.schema import EventSchema
+from recovery_kit.sources.span import COUNTS
 from recovery_kit.sources.window import Window
 from recovery_kit.tables.arrow import to_pandas
 from recovery_kit.tables.columns import Kept
@@ -280,17 +281,6 @@ def keep_results(
     for name, frame in frames.items():
         write_whole(folder / f"{name}.parquet", partial(write_frame, frame))
     write_whole(folder / "divergences.csv", partial(write_csv, worst))
-    counts = (
-        "delivered",
-        "events",
-        "outside",
-        "rejects",
-        "tombstones",
-        "control",
-        "aborted",
-        "removed",
-        "lost",
-    )
     notes = list(reconciliation.summary["notes"])
     if len(totals.table) and not replay.coverage["events"].sum():
         notes.append("No event was read: the recovered totals are the opening ones")
@@ -298,7 +288,7 @@ def keep_results(
     summary = {
         "replay": {"source": replay.source, "verdict": replay.verdict, "window": str(replay.window)}
         | {"partitions": len(replay.coverage), "notes": list(replay.notes)}
-        | {name: int(replay.coverage[name].sum()) for name in counts},
+        | {name: int(replay.coverage[name].sum()) for name in COUNTS},
         "dedup": told.counts,
         "doubts": list(told.doubts),
         "reconciliation": reconciliation.summary | {"notes": notes},

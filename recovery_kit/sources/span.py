@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+COUNTS = (
+    "delivered",
+    "events",
+    "outside",
+    "rejects",
+    "tombstones",
+    "control",
+    "aborted",
+    "removed",
+    "lost",
+)
+"""Columns of a coverage that tell what became of messages and offsets; they can be summed up."""
+
 
 @dataclass
 class Tally:
